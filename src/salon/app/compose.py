@@ -1,0 +1,148 @@
+"""The composition root: ports meet implementations."""
+
+from __future__ import annotations
+
+from salon.app.agents import Answerer, choose_agent
+from salon.app.engines import Engines
+from salon.app.guests import Guests
+from salon.app.house import House, Service
+from salon.app.metrics import Metrics
+from salon.app.records import CallRecords, RoomRecordings
+from salon.app.settings import Settings
+from salon.app.texts import RoomSockets
+from salon.base import UrlPolicy
+from salon.channels.ai import AIChannel
+from salon.channels.voice import VoiceChannel
+from salon.channels.websocket import WebSocketChannel
+from salon.core.kit import RoomKit
+from salon.gateway import EventBus, Gateway, SessionServices, install_event_bus
+from salon.gateway.handlers import CallHandler, ControllerHandler
+from salon.gateway.query import CallQuery
+from salon.gateway.room import RoomHandler
+from salon.gateway.sounds import SoundLoader
+from salon.store import make_stores
+from salon.voice.events import TurnMeasured
+from salon.voice.recorder import RecordingWriter
+from salon.voice.tts.base import VoiceSettings
+from salon.voice.turns import InterruptionStrategy, TurnConfig
+
+
+def compose(settings: Settings) -> House:
+    """Everything one server needs, not yet started. Raises `ConfigurationError`."""
+    metrics = Metrics()
+    answerer = choose_agent(settings)
+    engines = Engines(settings, metrics, answerer.provider)
+    metrics.watch_ticker(lambda: engines.ticker.statistics().late)
+    stores = make_stores(settings.database_url)
+    kit = RoomKit(store=stores.conversation)
+    texts = WebSocketChannel()
+    voice = VoiceChannel(
+        engine=engines.voice,
+        voice=VoiceSettings(voice=settings.tts_voice),
+        caption=texts.caption,
+    )
+    agent = AIChannel(
+        provider=answerer.provider, name=answerer.info.name, system_prompt=answerer.system_prompt
+    )
+    for channel in (texts, voice, agent):
+        kit.register_channel(channel)
+    guests = Guests(kit, (texts.channel_id, voice.channel_id, agent.channel_id))
+    records = CallRecords(stores.calls, kit, metrics)
+    disk = _Disk(enabled=settings.recording)
+    bus = EventBus()
+    turns = TurnConfig(
+        strategy=InterruptionStrategy(settings.interruption),
+        min_speech_ms=settings.min_speech_ms,
+    )
+
+    def handler_for(query: CallQuery) -> CallHandler:
+        if query.handler == "room":
+            return RoomHandler(query, kit=kit, channel=voice, door=guests, turns=turns)
+        return ControllerHandler()
+
+    services = SessionServices(
+        engine=engines.voice,
+        bus=bus,
+        sounds=SoundLoader(roots=(settings.data_dir / "media",), policy=UrlPolicy()),
+        handler_for=handler_for,
+        recorder_for=RoomRecordings(settings.recordings, disk.writer).recorder_for,
+        on_answered=records.answered,
+        on_ended=records.ended,
+        on_measured=lambda turn: _measure(metrics, turn),
+    )
+    gateway = Gateway(services, max_calls=settings.max_calls)
+    return House(
+        settings=settings,
+        metrics=metrics,
+        rooms=guests,
+        gateway=gateway,
+        texts=RoomSockets(guests, texts),
+        describe_agent=lambda: answerer.info,
+        describe_engines=engines.describe,
+        stages=_stages(kit, answerer, engines, records, gateway, bus, disk),
+    )
+
+
+class _Disk:
+    """The thread that writes recordings, while the server runs."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        self._enabled = enabled
+        self._thread: RecordingWriter | None = None
+
+    def writer(self) -> RecordingWriter | None:
+        return self._thread
+
+    async def open(self) -> None:
+        if self._enabled:
+            self._thread = RecordingWriter()
+
+    async def close(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.close()
+
+
+def _stages(
+    kit: RoomKit,
+    answerer: Answerer,
+    engines: Engines,
+    records: CallRecords,
+    gateway: Gateway,
+    bus: EventBus,
+    disk: _Disk,
+) -> tuple[tuple[Service, ...], ...]:
+    """What is opened one after the other; closed the other way round."""
+    forget = []
+
+    async def publish_bus() -> None:
+        forget.append(install_event_bus(bus))
+
+    async def withdraw_bus() -> None:
+        while forget:
+            forget.pop()()
+
+    async def nothing() -> None:
+        return
+
+    return (
+        (
+            Service("store and rooms", kit.open, kit.close, close_timeout=10.0),
+            Service("agent", answerer.start, answerer.close),
+            Service("recordings", disk.open, disk.close, close_timeout=10.0),
+        ),
+        (*engines.services(), Service("call log", records.recover, records.close)),
+        (
+            Service("event bus", publish_bus, withdraw_bus),
+            Service("calls", nothing, gateway.close, close_timeout=10.0),
+        ),
+    )
+
+
+def _measure(metrics: Metrics, turn: TurnMeasured) -> None:
+    for stage, value in (
+        ("recognised", turn.recognised_ms),
+        ("first_word", turn.first_word_ms),
+        ("first_audio", turn.first_audio_ms),
+    ):
+        metrics.turn_latency(stage, value / 1000)

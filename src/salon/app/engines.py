@@ -1,0 +1,155 @@
+"""The speech engines the settings ask for, started if they can be, with the reason if not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from salon.app.house import EngineInfo, Service
+from salon.app.metrics import Metrics
+from salon.app.settings import Settings
+from salon.base import SalonError
+from salon.core.ports.ai import AIProvider
+from salon.transport.ticker import Ticker
+from salon.voice.engine import VoiceEngine
+from salon.voice.stt import OpenAISpeechToText, PocketSphinxSpeechToText, SpeechToText
+from salon.voice.tts import (
+    EspeakTextToSpeech,
+    FliteTextToSpeech,
+    OpenAITextToSpeech,
+    TextToSpeech,
+)
+from salon.voice.vad import BatchedVad, SileroModel
+
+EMBEDDED_STT_NOTE = "built in, offline; understands English about what the agent can talk about"
+EMBEDDED_TTS_NOTE = "built in, offline; speaks English"
+
+
+class Engines:
+    """Builds the `VoiceEngine` and the services that start and stop its parts."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, agent: AIProvider) -> None:
+        self._agent = agent
+        self._recognizers: dict[str, SpeechToText] = {}
+        self._synthesizers: dict[str, TextToSpeech] = {}
+        self._missing: dict[str, str] = {}
+        self.ticker = Ticker()
+        self.stt = _recognizer(settings)
+        self.tts = _synthesizer(settings)
+        self.vad_note = ""
+        hints = agent.speech_hints()
+        self.voice = VoiceEngine(
+            vad=self._vad(metrics),
+            ticker=self.ticker,
+            recognizers=self._recognizers,
+            synthesizers=self._synthesizers,
+            missing=self._missing,
+            hints=lambda: hints,
+            on_decoder_wait=metrics.decoder_wait,
+        )
+        if self.stt is None:
+            self._missing["recognition"] = "recognition is switched off (SALON_STT=none)"
+        if self.tts is None:
+            self._missing["synthesis"] = "speech is switched off (SALON_TTS=none)"
+
+    def _vad(self, metrics: Metrics) -> BatchedVad:
+        """Without the model every window counts as speech (G286)."""
+        try:
+            model: SileroModel | None = SileroModel.load()
+        except SalonError as error:
+            model = None
+            self.vad_note = str(error)
+        return BatchedVad(model, on_batch=lambda size, _seconds: metrics.vad_batch(size))
+
+    def services(self) -> tuple[Service, ...]:
+        """To be opened together, before anything that listens or speaks."""
+        made = [Service("media clock", self._start_clock, self._stop_clock)]
+        stt, tts = self.stt, self.tts
+        if stt is not None:
+            made.append(
+                Service(
+                    f"recognition ({stt.name})",
+                    lambda: self._start_stt(stt),
+                    stt.close,
+                    lambda reason: self._missing.__setitem__("recognition", reason),
+                )
+            )
+        if tts is not None:
+            made.append(
+                Service(
+                    f"synthesis ({tts.name})",
+                    lambda: self._start_tts(tts),
+                    tts.close,
+                    lambda reason: self._missing.__setitem__("synthesis", reason),
+                )
+            )
+        return tuple(made)
+
+    async def _start_clock(self) -> None:
+        self.voice.start()
+
+    async def _stop_clock(self) -> None:
+        self.voice.stop()
+
+    async def _start_stt(self, engine: SpeechToText) -> None:
+        await engine.start()
+        await engine.prepare(self.voice.hints())
+        self._recognizers.update({"": engine, engine.name: engine})
+
+    async def _start_tts(self, engine: TextToSpeech) -> None:
+        await engine.start()
+        self._synthesizers.update({"": engine, engine.name: engine})
+
+    def describe(self) -> dict[str, EngineInfo]:
+        """What is there, for people."""
+        vad_available = self.voice.vad.has_model
+        return {
+            "recognition": _info(
+                self.stt, self._missing.get("recognition"), EMBEDDED_STT_NOTE, "pocketsphinx"
+            ),
+            "synthesis": _info(
+                self.tts, self._missing.get("synthesis"), EMBEDDED_TTS_NOTE, "espeak", "flite"
+            ),
+            "vad": EngineInfo("silero" if vad_available else "none", vad_available, self.vad_note),
+            "model": EngineInfo(
+                self._agent.model_name or self._agent.name,
+                True,
+                "" if self._agent.model_name else "rules and look-up, no language model",
+            ),
+        }
+
+
+def _info(
+    engine: SpeechToText | TextToSpeech | None, missing: str | None, note: str, *embedded: str
+) -> EngineInfo:
+    name = engine.name if engine is not None else "none"
+    if missing is not None:
+        return EngineInfo(name, False, missing)
+    if name in embedded:
+        return EngineInfo(name, True, note, ("en",))
+    return EngineInfo(name, True)
+
+
+def _recognizer(settings: Settings) -> SpeechToText | None:
+    made: dict[str, Callable[[], SpeechToText]] = {
+        "embedded": lambda: PocketSphinxSpeechToText(workers=settings.recognizer_workers),
+        "openai": lambda: OpenAISpeechToText(
+            settings.stt_base_url or "", settings.stt_api_key, settings.stt_model
+        ),
+    }
+    build = made.get(settings.stt)
+    return build() if build else None
+
+
+def _synthesizer(settings: Settings) -> TextToSpeech | None:
+    made: dict[str, Callable[[], TextToSpeech]] = {
+        "espeak": EspeakTextToSpeech,
+        "flite": FliteTextToSpeech,
+        "openai": lambda: OpenAITextToSpeech(
+            settings.tts_base_url or "",
+            settings.tts_api_key,
+            settings.tts_model,
+            settings.tts_voice or "alloy",
+        ),
+    }
+    build = made.get(settings.tts)
+    return build() if build else None

@@ -1,0 +1,89 @@
+"""What Prometheus may read. Parts get the methods as callbacks and know nothing of Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
+_BATCH = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+STAGES = frozenset({"recognised", "first_word", "first_audio"})
+OUTCOMES = frozenset({"completed", "failed", "killed", "lost"})
+
+
+class Metrics:
+    """The counters of one server, in a registry of its own, so that several can live in a process.
+
+    Every method is synchronous, cheap and safe on the event loop. Label values come from closed
+    sets only: nothing from outside may become one.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        own = self.registry
+        self._calls = Gauge("salon_calls_active", "Calls now", registry=own)
+        self._max_calls = Gauge("salon_max_calls", "Calls allowed", registry=own)
+        self._ended = Counter("salon_calls", "Calls ended", ["outcome"], registry=own)
+        self._refused = Counter("salon_calls_refused", "Refused upgrades", ["status"], registry=own)
+        self._batch = Histogram(
+            "salon_vad_batch_size",
+            "Calls per voice activity evaluation",
+            buckets=_BATCH,
+            registry=own,
+        )
+        self._late = Gauge(
+            "salon_ticker_late_ticks", "Late ticks of the 20 ms clock since start", registry=own
+        )
+        self._decoder = Histogram(
+            "salon_decoder_wait_seconds",
+            "Wait of an utterance for a free decoder",
+            buckets=_SECONDS,
+            registry=own,
+        )
+        self._turn = Histogram(
+            "salon_turn_latency_seconds",
+            "Time from the end of speech to a stage of the answer",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=own,
+        )
+        self._dropped = Counter(
+            "salon_ws_dropped_audio",
+            "Audio frames dropped because a client read too slowly",
+            registry=own,
+        )
+
+    def watch_calls(self, calls: Callable[[], int], max_calls: int) -> None:
+        """Ask `calls` for the number of calls whenever it is wanted."""
+        self._calls.set_function(calls)
+        self._max_calls.set(max_calls)
+
+    def call_ended(self, outcome: str) -> None:
+        self._ended.labels(outcome if outcome in OUTCOMES else "failed").inc()
+
+    def call_refused(self, status: int) -> None:
+        self._refused.labels(str(status)).inc()
+
+    def vad_batch(self, size: int) -> None:
+        self._batch.observe(size)
+
+    def watch_ticker(self, late: Callable[[], int]) -> None:
+        """Ask `late` for the number of late ticks whenever it is wanted."""
+        self._late.set_function(late)
+
+    def decoder_wait(self, seconds: float) -> None:
+        self._decoder.observe(seconds)
+
+    def turn_latency(self, stage: str, seconds: float) -> None:
+        if stage in STAGES:
+            self._turn.labels(stage).observe(seconds)
+
+    def audio_dropped(self, frames: int = 1) -> None:
+        self._dropped.inc(frames)
+
+    def render(self) -> bytes:
+        """The text that Prometheus reads."""
+        return generate_latest(self.registry)

@@ -1,0 +1,148 @@
+"""The gate before the ASGI application, as plain ASGI: nothing is buffered or parsed twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from salon.app.security import Asked, Gate
+from salon.transport.sockets import Refusal
+
+PAGE_HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": (
+        "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data: blob:; media-src 'self' blob:; worker-src 'self' blob:; "
+        "connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+}
+"""Sent with every answer. `unsafe-inline` is for style attributes only; scripts are files."""
+
+
+class BodyTooLarge(HTTPException):
+    """More bytes came than `SALON_MAX_BODY_BYTES` allows."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, f"the body may hold at most {limit} bytes")
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """The headers with lower-case names; repeated ones are joined, so that none hides another."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def asked_of(scope: Scope, headers: Mapping[str, str]) -> Asked:
+    client = scope.get("client")
+    method = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
+    return Asked(method, scope["path"], headers, client[0] if client else None)
+
+
+class SecurityMiddleware:
+    """Host, origin, credential, body size, and the number of WebSockets; adds security headers.
+
+    The `Principal` stands in ``scope["state"]["principal"]`` for whoever is let in.
+    """
+
+    def __init__(self, app: ASGIApp, *, gate: Gate, max_body: int, max_sockets: int) -> None:
+        self.app = app
+        self._gate = gate
+        self._max_body = max_body
+        self._max_sockets = max_sockets
+        self.sockets = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            await self.app(scope, receive, send)
+            return
+        headers = headers_of(scope)
+        asked = asked_of(scope, headers)
+        refusal = self._gate.refuse(asked)
+        if scope["type"] == "websocket":
+            await self._websocket(scope, receive, send, asked, refusal)
+            return
+        send = _with_page_headers(send, secure=scope.get("scheme") == "https")
+        refusal = refusal or self._refuse_length(headers)
+        if refusal is not None:
+            await _answer(refusal)(scope, receive, send)
+            return
+        scope.setdefault("state", {})["principal"] = self._gate.principal(asked)
+        await self.app(scope, _limited(receive, self._max_body), send)
+
+    def _refuse_length(self, headers: Mapping[str, str]) -> Refusal | None:
+        length = headers.get("content-length", "0")
+        if not length.isdigit():
+            return Refusal(400, "Content-Length is not a number")
+        if int(length) > self._max_body:
+            return Refusal(413, f"the body may hold at most {self._max_body} bytes")
+        return None
+
+    async def _websocket(
+        self, scope: Scope, receive: Receive, send: Send, asked: Asked, refusal: Refusal | None
+    ) -> None:
+        if refusal is None and self.sockets >= self._max_sockets:
+            refusal = Refusal(503, "too many connections", {"Retry-After": "5"})
+        if refusal is not None:
+            await refuse_socket(refusal, scope, receive, send)
+            return
+        scope.setdefault("state", {})["principal"] = self._gate.principal(asked)
+        self.sockets += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.sockets -= 1
+
+
+async def refuse_socket(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer an upgrade with plain HTTP; servers without that extension answer 403."""
+    if "websocket.http.response" in scope.get("extensions", {}):
+        await _answer(refusal)(scope, receive, send)
+    else:
+        await send({"type": "websocket.close", "code": 1008, "reason": refusal.message[:120]})
+
+
+def _answer(refusal: Refusal) -> JSONResponse:
+    content = {"detail": refusal.message}
+    return JSONResponse(content, refusal.status, headers=dict(refusal.headers))
+
+
+def _with_page_headers(send: Send, *, secure: bool) -> Send:
+    async def wrapped(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in PAGE_HEADERS.items():
+                headers.setdefault(name, value)
+            if secure:
+                headers.setdefault("Strict-Transport-Security", "max-age=86400")
+        await send(message)
+
+    return wrapped
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    """Counts a body that names no length."""
+    seen = 0
+
+    async def wrapped() -> Message:
+        nonlocal seen
+        message = await receive()
+        if message["type"] == "http.request":
+            seen += len(message.get("body", b""))
+            if seen > limit:
+                raise BodyTooLarge(limit)
+        return message
+
+    return wrapped

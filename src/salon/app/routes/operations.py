@@ -1,0 +1,58 @@
+"""Health, readiness, metrics, and the calls under way (G200, G201)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+
+from salon.app.house import House
+from salon.app.metrics import CONTENT_TYPE
+from salon.base import redact
+
+
+def operations(house: House) -> APIRouter:
+    """The routes for whoever runs the server."""
+    router = APIRouter(tags=["operations"])
+
+    @router.get("/health")
+    async def health() -> dict[str, Any]:
+        """Whether the process lives, with its used and allowed calls."""
+        status = "draining" if house.draining else "ok"
+        return {
+            "status": status,
+            "calls": house.gateway.calls,
+            "max_calls": house.gateway.max_calls,
+        }
+
+    @router.get("/ready")
+    async def ready() -> JSONResponse:
+        """Whether new calls would be served: 200 or 503."""
+        if not house.ready:
+            return JSONResponse({"status": "draining" if house.draining else "starting"}, 503)
+        free = house.gateway.max_calls - house.gateway.calls
+        return JSONResponse({"status": "ready" if free > 0 else "full", "free_calls": free})
+
+    @router.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        """Metrics in the text format of Prometheus."""
+        return Response(house.metrics.render(), media_type=CONTENT_TYPE)
+
+    @router.get("/list")
+    @router.get("/call/lists", include_in_schema=False)
+    async def list_calls() -> dict[str, Any]:
+        """The calls under way; secrets in their options are masked (G200)."""
+        return {"active_calls": redact(house.gateway.list_calls())}
+
+    async def kill(session_id: str) -> JSONResponse:
+        """End a call (G201)."""
+        if await house.gateway.kill(session_id):
+            return JSONResponse({"status": "killed", "id": session_id})
+        return JSONResponse({"status": "not_found", "id": session_id}, 404)
+
+    # GET is what G201 names; the gate treats it as the state change it is
+    router.add_api_route("/kill/{session_id}", kill, methods=["GET"], operation_id="kill")
+    router.add_api_route("/kill/{session_id}", kill, methods=["POST"], include_in_schema=False)
+    router.add_api_route("/call/kill/{session_id}", kill, methods=["POST"], include_in_schema=False)
+    return router

@@ -1,0 +1,353 @@
+"""Everything that can be set from outside: flags over environment over `.env` over defaults."""
+
+# ruff: noqa: RUF009 - `setting` makes a dataclass field, not a shared default
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from salon.app import variables as var
+from salon.app.variables import Variable, setting, variables_of
+from salon.base import BrowserPolicy, ConfigurationError, MissingExtraError, is_loopback
+
+MIN_KEY = 16
+"""Shortest API key that is accepted, in characters."""
+
+_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one server; frozen. `load_settings` reads them from outside.
+
+    `ConfigurationError` if they contradict each other, among others if the server would listen
+    beyond loopback without a key. The repr leaves secrets out.
+    """
+
+    # the server
+    host: str = setting("127.0.0.1", "SALON_HOST", "HOST", doc="Address to listen on.")
+    port: int = setting(
+        8000, "SALON_PORT", "PORT", parse=var.integer(0, 65535), doc="Port; 0 takes a free one."
+    )
+    api_key: str | None = setting(
+        None,
+        "SALON_API_KEY",
+        parse=var.secret(MIN_KEY),
+        secret=True,
+        doc="Key that HTTP and WebSocket demand. Required when listening beyond loopback.",
+    )
+    allowed_hosts: frozenset[str] = setting(
+        frozenset(),
+        "SALON_ALLOWED_HOSTS",
+        parse=var.names,
+        doc="Host names served beside localhost, comma-separated; * switches the check off.",
+    )
+    allowed_origins: frozenset[str] = setting(
+        frozenset(),
+        "SALON_ALLOWED_ORIGINS",
+        parse=var.origins,
+        doc="Origins of foreign web pages that may use this server, comma-separated.",
+    )
+    tls_cert: Path | None = setting(
+        None, "SALON_TLS_CERT", parse=var.path, doc="Certificate file (PEM) for HTTPS."
+    )
+    tls_key: Path | None = setting(
+        None, "SALON_TLS_KEY", parse=var.path, doc="Private key file (PEM) of the certificate."
+    )
+    tls_self_signed: bool = setting(
+        False,
+        "SALON_TLS_SELF_SIGNED",
+        parse=var.switch,
+        doc="Serve HTTPS with a certificate of its own, kept in the data folder.",
+    )
+    max_calls: int = setting(
+        64,
+        "SALON_MAX_CALLS",
+        parse=var.integer(1, 100_000),
+        doc="Calls at the same time; the next one is refused with 503.",
+    )
+    max_connections: int = setting(
+        1024,
+        "SALON_MAX_CONNECTIONS",
+        parse=var.integer(1, 1_000_000),
+        doc="Connections of every kind at the same time.",
+    )
+    max_body_bytes: int = setting(
+        1_048_576,
+        "SALON_MAX_BODY_BYTES",
+        parse=var.integer(1024, 1_073_741_824),
+        doc="Longest request body; a longer one gets 413.",
+    )
+    invite_timeout: float = setting(
+        0.0,
+        "SALON_INVITE_TIMEOUT",
+        parse=var.seconds(0, 86_400),
+        doc="Seconds a call socket may stay without invite or accept; 0 means for ever.",
+    )
+    shutdown_timeout: float = setting(
+        30.0,
+        "SALON_SHUTDOWN_TIMEOUT",
+        parse=var.seconds(0, 3600),
+        doc="Seconds that running calls get to end when the server stops.",
+    )
+
+    # what is kept
+    data_dir: Path = setting(
+        Path("data"), "SALON_DATA_DIR", parse=var.path, doc="Folder of everything that is kept."
+    )
+    store_url: str | None = setting(
+        None,
+        "SALON_STORE_URL",
+        parse=var.store_url,
+        secret=True,
+        doc="Where rooms are kept: sqlite:///file or memory://. Default: in the data folder.",
+    )
+    recording: bool = setting(
+        True, "SALON_RECORDING", parse=var.switch, doc="Record the sound of calls in rooms."
+    )
+    log_level: str = setting(
+        "info", "SALON_LOG_LEVEL", "LOG_LEVEL", parse=var.one_of(*_LEVELS), doc="Least log level."
+    )
+    log_format: str = setting(
+        "console",
+        "SALON_LOG_FORMAT",
+        parse=var.one_of("console", "json"),
+        doc="Form of the log: console (for people) or json (one object per line).",
+    )
+    log_dir: Path | None = setting(
+        None,
+        "SALON_LOG_DIR",
+        parse=var.path,
+        doc="Folder of the daily log files, kept 7 days. Default: logs in the data folder.",
+    )
+
+    # who answers
+    agent: Path | None = setting(
+        None,
+        "SALON_AGENT",
+        parse=var.path,
+        doc="Python file with your agent. Without it the house agent answers.",
+    )
+    agent_name: str | None = setting(
+        None, "SALON_AGENT_NAME", doc="Name the agent shows in rooms; default: its own."
+    )
+    knowledge_dir: Path | None = setting(
+        None,
+        "SALON_KNOWLEDGE_DIR",
+        parse=var.path,
+        doc="Folder of Markdown files that the house agent looks things up in.",
+    )
+    llm_base_url: str | None = setting(
+        None,
+        "SALON_LLM_BASE_URL",
+        parse=var.url("http", "https"),
+        doc="OpenAI-compatible language model, e.g. http://localhost:11434/v1.",
+    )
+    llm_model: str | None = setting(None, "SALON_LLM_MODEL", doc="Name of that model.")
+    llm_api_key: str | None = setting(None, "SALON_LLM_API_KEY", secret=True, doc="Its key.")
+    llm_prompt: str | None = setting(
+        None, "SALON_LLM_PROMPT", doc="System prompt for the language model."
+    )
+
+    # how it hears and speaks
+    interruption: str = setting(
+        "confirmed",
+        "SALON_INTERRUPTION",
+        parse=var.one_of("immediate", "confirmed", "semantic", "disabled"),
+        doc="When speech cuts the agent: immediate, confirmed (long enough), semantic or disabled.",
+    )
+    min_speech_ms: int = setting(
+        300,
+        "SALON_MIN_SPEECH_MS",
+        parse=var.integer(0, 5000),
+        doc="Milliseconds of speech that count as an interruption (confirmed).",
+    )
+    stt: str = setting(
+        "embedded",
+        "SALON_STT",
+        parse=var.one_of("embedded", "openai", "none"),
+        doc="Recognition: embedded (PocketSphinx), openai (any compatible service) or none.",
+    )
+    stt_base_url: str | None = setting(
+        None,
+        "SALON_STT_BASE_URL",
+        parse=var.url("http", "https"),
+        doc="OpenAI-compatible recognition service.",
+    )
+    stt_model: str = setting("whisper-1", "SALON_STT_MODEL", doc="Its model.")
+    stt_api_key: str | None = setting(None, "SALON_STT_API_KEY", secret=True, doc="Its key.")
+    recognizer_workers: int = setting(
+        2,
+        "SALON_RECOGNIZER_WORKERS",
+        parse=var.integer(1, 64),
+        doc="Worker processes of the embedded recogniser.",
+    )
+    tts: str = setting(
+        "espeak",
+        "SALON_TTS",
+        parse=var.one_of("espeak", "flite", "openai", "none"),
+        doc="Voice: espeak, flite, openai (any compatible service) or none.",
+    )
+    tts_voice: str | None = setting(None, "SALON_TTS_VOICE", doc="Name of the voice.")
+    tts_base_url: str | None = setting(
+        None,
+        "SALON_TTS_BASE_URL",
+        parse=var.url("http", "https"),
+        doc="OpenAI-compatible synthesis service.",
+    )
+    tts_model: str = setting("tts-1", "SALON_TTS_MODEL", doc="Its model.")
+    tts_api_key: str | None = setting(None, "SALON_TTS_API_KEY", secret=True, doc="Its key.")
+
+    warnings: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    """What was odd about the variables but no reason not to start."""
+
+    def __post_init__(self) -> None:
+        for check in (_check_exposure, _check_tls, _check_engines, _check_files):
+            check(self)
+
+    @property
+    def exposed(self) -> bool:
+        """Whether other machines can reach the server."""
+        return not is_loopback(self.host)
+
+    @property
+    def tls(self) -> bool:
+        return self.tls_self_signed or self.tls_cert is not None
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the log files."""
+        return self.log_dir or self.data_dir / "logs"
+
+    @property
+    def recordings(self) -> Path:
+        """Folder of the recordings."""
+        return self.data_dir / "recordings"
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the store."""
+        if self.store_url is not None:
+            return self.store_url
+        return f"sqlite+aiosqlite:///{self.data_dir / 'salon.db'}"
+
+    @property
+    def browser_policy(self) -> BrowserPolicy:
+        """What web pages may do here: the address listened on counts as a host of ours."""
+        own = {self.host.lower()} if self.host not in {"0.0.0.0", "::", ""} else set()
+        return BrowserPolicy(hosts=self.allowed_hosts | own, origins=self.allowed_origins)
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret value, for whoever has to keep them out of something."""
+        found = (getattr(self, item.field) for item in VARIABLES if item.secret)
+        return tuple(value for value in found if value)
+
+
+VARIABLES: tuple[Variable, ...] = variables_of(Settings)
+
+
+def _check_exposure(settings: Settings) -> None:
+    if settings.exposed and settings.api_key is None:
+        raise ConfigurationError(
+            f"HOST={settings.host!r} lets other machines in, so SALON_API_KEY must be set "
+            "(or listen on 127.0.0.1)"
+        )
+
+
+def _check_tls(settings: Settings) -> None:
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        given, missing = ("SALON_TLS_CERT", "SALON_TLS_KEY")
+        if settings.tls_cert is None:
+            given, missing = missing, given
+        raise ConfigurationError(f"{given} is set but {missing} is not; both belong together")
+    if settings.tls_self_signed and settings.tls_cert is not None:
+        raise ConfigurationError("SALON_TLS_SELF_SIGNED and SALON_TLS_CERT exclude each other")
+    for name, file in (("SALON_TLS_CERT", settings.tls_cert), ("SALON_TLS_KEY", settings.tls_key)):
+        if file is not None and not file.is_file():
+            raise ConfigurationError(f"{name}={str(file)!r}: no such file")
+
+
+def _check_engines(settings: Settings) -> None:
+    if (settings.llm_base_url is None) != (settings.llm_model is None):
+        missing = "SALON_LLM_MODEL" if settings.llm_model is None else "SALON_LLM_BASE_URL"
+        raise ConfigurationError(
+            f"SALON_LLM_BASE_URL and SALON_LLM_MODEL belong together: {missing} is missing"
+        )
+    for kind, chosen, base in (
+        ("STT", settings.stt, settings.stt_base_url),
+        ("TTS", settings.tts, settings.tts_base_url),
+    ):
+        if chosen == "openai" and base is None:
+            raise ConfigurationError(
+                f"SALON_{kind}='openai' needs SALON_{kind}_BASE_URL, e.g. https://api.openai.com/v1"
+            )
+
+
+def _check_files(settings: Settings) -> None:
+    if settings.agent is not None and not settings.agent.is_file():
+        raise ConfigurationError(f"SALON_AGENT={str(settings.agent)!r}: no such file")
+    if settings.knowledge_dir is not None and not settings.knowledge_dir.is_dir():
+        raise ConfigurationError(
+            f"SALON_KNOWLEDGE_DIR={str(settings.knowledge_dir)!r}: no such folder"
+        )
+    if settings.data_dir.exists() and not settings.data_dir.is_dir():
+        raise ConfigurationError(f"SALON_DATA_DIR={str(settings.data_dir)!r}: is not a folder")
+
+
+def load_settings(
+    environ: Mapping[str, str] | None = None,
+    *,
+    env_file: Path | None = Path(".env"),
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Read the settings from outside.
+
+    `environ` (default: the process's environment) wins over `env_file`, `overrides` (by field
+    name; None means not given) win over both. Raises `ConfigurationError`.
+    """
+    sources = [os.environ if environ is None else environ]
+    if env_file is not None and env_file.is_file():
+        sources.append(read_env_file(env_file))
+    values: dict[str, Any] = {}
+    for variable in VARIABLES:
+        for source in sources:
+            name = next((n for n in variable.names if source.get(n, "").strip()), None)
+            if name is not None:
+                values[variable.field] = variable.read(source[name], name)
+                break
+    known = {item.name for item in fields(Settings)}
+    for key, value in (overrides or {}).items():
+        if key not in known:
+            raise TypeError(f"no such setting: {key!r}")
+        if value is not None:
+            values[key] = value
+    seen = (name for source in sources for name in source)
+    return Settings(**values, warnings=tuple(unknown_variables(seen)))
+
+
+def read_env_file(file: Path) -> dict[str, str]:
+    """The variables of a `.env` file; the process's environment stays as it is."""
+    try:
+        from dotenv import dotenv_values
+    except ImportError:
+        raise MissingExtraError("serve", f"reading {file}") from None
+    try:
+        found = dotenv_values(file, interpolate=False, encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file}: cannot be read ({error})") from None
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def unknown_variables(seen: Iterable[str]) -> list[str]:
+    """A warning for every ``SALON_`` variable that means nothing, with the likely one meant."""
+    known = {name for variable in VARIABLES for name in variable.names}
+    warnings = []
+    for name in sorted({item for item in seen if item.startswith("SALON_")} - known):
+        close = get_close_matches(name, known, n=1, cutoff=0.7)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        warnings.append(f"{name} is not a setting of Salon{meant}")
+    return warnings

@@ -1,0 +1,190 @@
+"""How one setting is read: its variables, its parser and what is said when the value is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from salon.base import ConfigurationError
+from salon.base.policy import lower_all
+
+T = TypeVar("T")
+Parser = Callable[[str], Any]
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One setting as the environment sees it.
+
+    `names` are tried in order, the first one set and not blank wins. `parse` raises `ValueError`
+    saying what would be right.
+    """
+
+    field: str
+    names: tuple[str, ...]
+    parse: Parser
+    doc: str
+    secret: bool
+
+    @property
+    def name(self) -> str:
+        return self.names[0]
+
+    def read(self, text: str, name: str) -> Any:
+        """The value of `text`, which stood under `name`; `ConfigurationError` if it is wrong."""
+        try:
+            return self.parse(text)
+        except ValueError as error:
+            shown = "(hidden)" if self.secret or "@" in text else repr(text)
+            raise ConfigurationError(f"{name}={shown}: {error}") from None
+
+
+def setting(
+    default: T,
+    *names: str,
+    parse: Parser = str,
+    doc: str,
+    secret: bool = False,
+) -> T:
+    """A dataclass field that the environment can set; see `variables_of`."""
+    made: Any = field(
+        default=default,
+        repr=not secret,
+        metadata={"names": names, "parse": parse, "doc": doc, "secret": secret},
+    )
+    return made  # type: ignore[no-any-return]
+
+
+def variables_of(cls: type) -> tuple[Variable, ...]:
+    """The variables of a settings class, in the order of its fields."""
+    return tuple(_variable(item) for item in fields(cls) if item.metadata.get("names"))
+
+
+def _variable(item: Field[Any]) -> Variable:
+    assert item.default is not MISSING
+    return Variable(field=item.name, **item.metadata)
+
+
+def integer(low: int, high: int) -> Parser:
+    """A whole number within bounds, both included."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text.strip())
+        except ValueError:
+            raise ValueError(f"must be a whole number from {low} to {high}") from None
+        if not low <= value <= high:
+            raise ValueError(f"must be from {low} to {high}")
+        return value
+
+    return parse
+
+
+def seconds(low: float, high: float) -> Parser:
+    """A time in seconds within bounds."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text.strip())
+        except ValueError:
+            raise ValueError(f"must be a number of seconds from {low:g} to {high:g}") from None
+        if not low <= value <= high:
+            raise ValueError(f"must be from {low:g} to {high:g} seconds")
+        return value
+
+    return parse
+
+
+def switch(text: str) -> bool:
+    """``true``/``false`` and their usual relatives."""
+    lowered = text.strip().lower()
+    if lowered in _TRUE:
+        return True
+    if lowered in _FALSE:
+        return False
+    raise ValueError("must be true or false")
+
+
+def one_of(*choices: str) -> Parser:
+    """One of some words, in any case."""
+
+    def parse(text: str) -> str:
+        lowered = text.strip().lower()
+        if lowered not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return lowered
+
+    return parse
+
+
+def names(text: str) -> frozenset[str]:
+    """A comma-separated set of names, lower case."""
+    return lower_all(text.split(","))
+
+
+def origins(text: str) -> frozenset[str]:
+    """A comma-separated set of origins: scheme, host and port, nothing else."""
+    found = lower_all(text.split(","))
+    for origin in found:
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            raise ValueError(f"{origin!r} is not an origin, write https://host[:port]") from None
+        whole = parts.scheme in {"http", "https"} and parts.netloc
+        if not whole or parts.path or parts.query or parts.fragment or parts.username:
+            raise ValueError(f"{origin!r} is not an origin, write https://host[:port]")
+    return found
+
+
+def url(*schemes: str) -> Parser:
+    """A URL of one of `schemes`, without a trailing slash."""
+
+    def parse(text: str) -> str:
+        stripped = text.strip().rstrip("/")
+        try:
+            parts = urlsplit(stripped)
+        except ValueError:
+            raise ValueError(f"must be a URL ({' or '.join(schemes)})") from None
+        if parts.scheme not in schemes or not parts.netloc:
+            raise ValueError(f"must be a URL that starts with {'://, '.join(schemes)}://")
+        if parts.password is not None:
+            raise ValueError("must not hold a password, use the key's own variable")
+        return stripped
+
+    return parse
+
+
+def store_url(text: str) -> str:
+    """The URL of a store: ``memory://`` or an SQLite file."""
+    value = text.strip()
+    if value == "memory://" or value.startswith(("sqlite:///", "sqlite+aiosqlite:///")):
+        return value
+    raise ValueError("must be memory:// or sqlite:///path/to/file.db")
+
+
+def path(text: str) -> Path:
+    """A path; ``~`` is the home folder."""
+    return Path(text.strip()).expanduser()
+
+
+def secret(low: int) -> Parser:
+    """A secret of at least `low` characters, all printable, no spaces."""
+
+    def parse(text: str) -> str:
+        value = text.strip()
+        if len(value) < low:
+            raise ValueError(
+                f"must have at least {low} characters; make one with: "
+                'python -c "import secrets; print(secrets.token_urlsafe(24))"'
+            )
+        if not value.isascii() or not value.isprintable() or " " in value:
+            raise ValueError("must be printable ASCII without spaces")
+        return value
+
+    return parse

@@ -1,0 +1,61 @@
+"""Tasks with an owner."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+_log = logging.getLogger("salon.base.tasks")
+
+
+class TaskScope:
+    """Owns the tasks spawned into it: none outlives `close`.
+
+    Unlike `asyncio.TaskGroup` one failing task ends no other: a task's exception is logged and
+    counted, because the owner (a call, a room) goes on.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.failures = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def spawn(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
+        """Run `work`; after `close` it is refused with `RuntimeError`."""
+        if self._closed:
+            work.close()
+            raise RuntimeError(f"{self.name} is closed")
+        task = asyncio.get_running_loop().create_task(work, name=f"{self.name}:{name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failures += 1
+            _log.error("task %s failed", task.get_name(), exc_info=error)
+
+    async def drain(self, timeout: float) -> bool:
+        """Wait for what runs; False if something still ran after `timeout` seconds."""
+        pending = self._tasks - {asyncio.current_task()}
+        if not pending:
+            return True
+        _, late = await asyncio.wait(pending, timeout=timeout)
+        return not late
+
+    async def close(self) -> None:
+        """Cancel what runs and wait for its end; idempotent. Safe to call from one of the tasks."""
+        self._closed = True
+        current = asyncio.current_task()
+        pending = [task for task in self._tasks if task is not current]
+        for task in pending:
+            task.cancel()
+        if pending:
+            await asyncio.gather(*pending, return_exceptions=True)

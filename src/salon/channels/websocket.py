@@ -1,0 +1,270 @@
+"""People who take part in a room as text, live: browsers and programs on a WebSocket (R54, R55).
+
+The channel knows connections, not sockets: whoever owns a socket reads a connection's `messages`
+and sends them as JSON. Nothing here waits for a slow reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from salon.base import new_id
+from salon.core.kit import RoomKit
+from salon.core.ports.channel import Channel, StreamOutcome
+from salon.models import (
+    NO_OUTPUT,
+    ChannelBinding,
+    ChannelCapabilities,
+    ChannelMediaType,
+    ChannelOutput,
+    ChannelType,
+    EventStatus,
+    InboundMessage,
+    RoomContext,
+    RoomEvent,
+    TextContent,
+)
+
+_log = logging.getLogger("salon.channels.websocket")
+
+Message = dict[str, Any]
+BOUND = 512
+"""Messages a connection may have unread; one more and it is evicted."""
+
+
+def event_json(event: RoomEvent) -> dict[str, Any]:
+    """An event as clients see it: without the raw payload of its provider."""
+    return event.model_dump(
+        mode="json", exclude={"source": {"raw_payload"}, "delivery_results": True}
+    )
+
+
+class Connection:
+    """One reader in one room. `messages` ends when the connection is closed or evicted."""
+
+    def __init__(self, room_id: str, participant_id: str, name: str | None) -> None:
+        self.room_id = room_id
+        self.participant_id = participant_id
+        self.name = name
+        self.evicted = False
+        self._waiting: deque[Message] = deque()
+        self._wake = asyncio.Event()
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def post(self, message: Message) -> None:
+        """Add a message; a reader that is too far behind is evicted."""
+        if self._closed:
+            return
+        if len(self._waiting) >= BOUND:
+            _log.warning("a reader in room %s is too slow and is evicted", self.room_id)
+            self.evicted = True
+            self.close()
+            return
+        self._waiting.append(message)
+        self._wake.set()
+
+    def close(self) -> None:
+        """No more messages; idempotent."""
+        self._closed = True
+        self._wake.set()
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """What is to be sent, in order; for one reader."""
+        while True:
+            while self._waiting:
+                yield self._waiting.popleft()
+            if self._closed:
+                return
+            self._wake.clear()
+            await self._wake.wait()
+
+
+class WebSocketChannel(Channel):
+    """The channel ``websocket``: typed text in, everything visible out, answers as they form."""
+
+    channel_type = ChannelType.WEBSOCKET
+    sender_is_participant = True
+
+    def __init__(self, channel_id: str = "websocket") -> None:
+        super().__init__(channel_id)
+        self._kit: RoomKit | None = None
+        self._rooms: dict[str, set[Connection]] = {}
+
+    @property
+    def provider_name(self) -> str | None:
+        return "websocket"
+
+    def capabilities(self) -> ChannelCapabilities:
+        """What a browser can show (chapter 7)."""
+        return ChannelCapabilities(
+            media_types=[
+                ChannelMediaType.TEXT,
+                ChannelMediaType.RICH,
+                ChannelMediaType.MEDIA,
+                ChannelMediaType.AUDIO,
+                ChannelMediaType.VIDEO,
+                ChannelMediaType.LOCATION,
+            ],
+            supports_typing=True,
+            supports_read_receipts=True,
+            supports_reactions=True,
+            supports_buttons=True,
+            supports_cards=True,
+            supports_quick_replies=True,
+            supports_audio=True,
+            supports_video=True,
+            supports_media=True,
+            supports_edit=True,
+            supports_delete=True,
+        )
+
+    @property
+    def connections(self) -> int:
+        """Readers now."""
+        return sum(len(readers) for readers in self._rooms.values())
+
+    def bind(self, kit: RoomKit) -> None:
+        self._kit = kit
+        kit.on_commit(self._committed)
+
+    def connect(
+        self, room_id: str, participant_id: str | None = None, name: str | None = None
+    ) -> Connection:
+        """A reader joins; it gets what happens from now on."""
+        connection = Connection(room_id, participant_id or new_id(), name)
+        self._rooms.setdefault(room_id, set()).add(connection)
+        return connection
+
+    def disconnect(self, connection: Connection) -> None:
+        """A reader leaves; idempotent."""
+        connection.close()
+        readers = self._rooms.get(connection.room_id)
+        if readers is not None:
+            readers.discard(connection)
+            if not readers:
+                del self._rooms[connection.room_id]
+
+    def caption(
+        self, room_id: str, participant_id: str, name: str | None, text: str, final: bool
+    ) -> None:
+        """Interim words of somebody who is speaking."""
+        self._spread(
+            room_id,
+            {
+                "type": "caption",
+                "participant_id": participant_id,
+                "name": name,
+                "text": text,
+                "final": final,
+            },
+        )
+
+    async def say(
+        self, connection: Connection, text: str, *, idempotency_key: str | None = None
+    ) -> str | None:
+        """A reader typed something. Returns why it was refused, or None; it does not wait for
+        answers."""
+        assert self._kit is not None, "the channel is not registered"
+        metadata = {"sender_name": connection.name} if connection.name else {}
+        result = await self._kit.process_inbound(
+            InboundMessage(
+                channel_id=self.channel_id,
+                sender_id=connection.participant_id,
+                content=TextContent(body=text),
+                idempotency_key=idempotency_key,
+                metadata=metadata,
+            ),
+            room_id=connection.room_id,
+            detached=True,
+        )
+        return (result.reason or "refused") if result.blocked else None
+
+    async def deliver(
+        self, event: RoomEvent, binding: ChannelBinding, context: RoomContext
+    ) -> ChannelOutput:
+        del context
+        self._spread(binding.room_id, {"type": "event", "event": event_json(event)})
+        return NO_OUTPUT
+
+    @property
+    def supports_streaming_delivery(self) -> bool:
+        return True
+
+    def accepts_stream(self, binding: ChannelBinding) -> bool:
+        return binding.room_id in self._rooms
+
+    async def deliver_stream(
+        self,
+        text_stream: AsyncIterator[str],
+        event: RoomEvent,
+        binding: ChannelBinding,
+        context: RoomContext,
+    ) -> StreamOutcome:
+        """Show the text while it is produced (R55)."""
+        del context
+        room_id = binding.room_id
+        source = event_json(event)["source"] | {"name": event.metadata.get("sender_name")}
+        start: Message = {
+            "type": "stream_start",
+            "room_id": room_id,
+            "stream_id": event.id,
+            "source": source,
+        }
+        self._spread(room_id, start)
+        text = ""
+        async for delta in text_stream:
+            text += delta
+            self._spread(
+                room_id,
+                {"type": "stream_chunk", "stream_id": event.id, "delta": delta, "text": text},
+            )
+        return StreamOutcome()
+
+    async def finish_stream(
+        self,
+        announced: RoomEvent,
+        stored: RoomEvent | None,
+        binding: ChannelBinding,
+        error: str | None,
+    ) -> None:
+        message: Message
+        if error is not None:
+            message = {"type": "stream_error", "stream_id": announced.id, "error": error}
+        else:
+            event = None if stored is None else event_json(stored)
+            message = {"type": "stream_end", "stream_id": announced.id, "event": event}
+        self._spread(binding.room_id, message)
+
+    async def close(self) -> None:
+        for readers in list(self._rooms.values()):
+            for connection in list(readers):
+                self.disconnect(connection)
+
+    def _committed(self, event: RoomEvent) -> None:
+        """What one reader typed, to all readers: a channel gets no events of its own (R74), but
+        behind this one stand many people."""
+        if (
+            event.source.channel_id != self.channel_id
+            or event.status is not EventStatus.DELIVERED
+            or event.visibility in ("none", "internal", "intelligence")
+        ):
+            return
+        self._spread(event.room_id, {"type": "event", "event": event_json(event)})
+
+    def _spread(self, room_id: str, message: Mapping[str, Any]) -> None:
+        shared = dict(message)
+        for connection in tuple(self._rooms.get(room_id, ())):
+            connection.post(shared)
+            if connection.closed:
+                self.disconnect(connection)
+
+
+__all__ = ["Connection", "Message", "WebSocketChannel", "event_json"]

@@ -1,0 +1,5 @@
+"""``python -m salon.cli``."""
+
+from salon.cli import main
+
+main()

@@ -1,0 +1,258 @@
+"""Agents: asked in order, their answers re-enter the timeline (chapter 13)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from salon.base import IdFactory, SalonError, new_id
+from salon.core.context import Contexts
+from salon.core.delivery import RootCall
+from salon.core.errors import RoomNotFoundError
+from salon.core.framework import FrameworkEvents
+from salon.core.hooks import HookRegistry
+from salon.core.permissions import may_deliver, targets
+from salon.core.ports.channel import Channel
+from salon.core.registry import ChannelRegistry
+from salon.core.streaming import StreamResult, StreamTee
+from salon.core.timeline import Committed, Pass
+from salon.models import (
+    ChannelBinding,
+    ChannelCategory,
+    ChannelDirection,
+    ChannelOutput,
+    ChannelType,
+    EventSource,
+    EventType,
+    HookTrigger,
+    RoomContext,
+    RoomEvent,
+    SystemContent,
+    TextContent,
+)
+
+_log = logging.getLogger("salon.core.answers")
+
+DEPTH_LIMIT = "event_chain_depth_limit"
+LOOP_CAP = "reentry_loop_cap"
+
+
+class Passes(Protocol):
+    """What answers need of the timeline."""
+
+    async def run(self, item: Pass) -> Committed: ...
+
+    async def record(self, event: RoomEvent) -> RoomEvent | None: ...
+
+
+class Answers:
+    """Asks one agent about one event and takes care of what it gives back."""
+
+    def __init__(
+        self,
+        *,
+        channels: ChannelRegistry,
+        contexts: Contexts,
+        hooks: HookRegistry,
+        framework: FrameworkEvents,
+        timeline: Callable[[], Passes],
+        max_chain_depth: int = 5,
+        ids: IdFactory = new_id,
+    ) -> None:
+        self._channels = channels
+        self._contexts = contexts
+        self._hooks = hooks
+        self._framework = framework
+        self._timeline = timeline
+        self._max_depth = max(1, max_chain_depth)
+        self._ids = ids
+
+    async def ask(self, event: RoomEvent, binding: ChannelBinding, root: RootCall) -> None:
+        """Run in the agent's lane. What the agent raises is reported, not raised."""
+        channel = self._channels.find(binding.channel_id)
+        if channel is None:
+            return
+        try:
+            context = await self._contexts.build(event.room_id)
+        except RoomNotFoundError:
+            return
+        if not context.room.status.accepts_events:
+            return
+        try:
+            output = await channel.on_event(event, binding, context)
+            await self._take(event, binding, channel, output, context, root)
+        except Exception as error:  # noqa: BLE001 - reported to the room
+            await self._failed(event, binding, context, error, root)
+
+    async def _take(
+        self,
+        trigger: RoomEvent,
+        binding: ChannelBinding,
+        channel: Channel,
+        output: ChannelOutput,
+        context: RoomContext,
+        root: RootCall,
+    ) -> None:
+        for answer in output.response_events if output.responded else ():
+            await self._reenter(
+                answer.model_copy(update=self._descent(trigger, context, answer.visibility)), root
+            )
+        if output.response_stream is None:
+            return
+        if binding.muted or not binding.access.can_write or self._too_deep(trigger):
+            closing = getattr(output.response_stream, "aclose", None)
+            if closing is not None:
+                await closing()
+            if self._too_deep(trigger):
+                await self._reenter(self._announce(trigger, channel, context), root)
+            return
+        await self._stream(trigger, channel, output, context, root)
+
+    async def _stream(
+        self,
+        trigger: RoomEvent,
+        channel: Channel,
+        output: ChannelOutput,
+        context: RoomContext,
+        root: RootCall,
+    ) -> None:
+        assert output.response_stream is not None
+        announced = self._announce(trigger, channel, context)
+        announced = announced.model_copy(update={"metadata": dict(output.response_metadata)})
+        sinks = self._sinks(announced, context)
+        tee = StreamTee(announced, sinks, context)
+        result = await tee.run(output.response_stream)
+        metadata = {**output.response_metadata, **result.metadata}
+        stored = False
+        if result.text.strip():
+            answer = announced.model_copy(
+                update={"content": TextContent(body=result.text), "metadata": metadata}
+            )
+            await self._reenter(answer, root, announced=announced, streamed=frozenset(tee.taken))
+            stored = True
+        if not stored:
+            await self._not_stored(announced, sinks, tee, result)
+        if result.error is not None:
+            raise result.error
+
+    async def _not_stored(
+        self,
+        announced: RoomEvent,
+        sinks: list[tuple[Channel, ChannelBinding]],
+        tee: StreamTee,
+        result: StreamResult,
+    ) -> None:
+        error = None if result.error is None else _words(result.error)
+        for channel, binding in sinks:
+            if binding.channel_id in tee.taken:
+                await channel.finish_stream(announced, None, binding, error)
+
+    def _sinks(
+        self, announced: RoomEvent, context: RoomContext
+    ) -> list[tuple[Channel, ChannelBinding]]:
+        found = []
+        for binding in targets(announced, context.bindings):
+            channel = self._channels.find(binding.channel_id)
+            if (
+                channel is not None
+                and binding.category is ChannelCategory.TRANSPORT
+                and may_deliver(binding)
+                and channel.supports_streaming_delivery
+                and channel.accepts_stream(binding)
+            ):
+                found.append((channel, binding))
+        return found
+
+    def _announce(self, trigger: RoomEvent, channel: Channel, context: RoomContext) -> RoomEvent:
+        """The answer before it has words; its id is the stored event's id."""
+        event_id = self._ids()
+        return RoomEvent(
+            id=event_id,
+            source=EventSource(
+                channel_id=channel.channel_id,
+                channel_type=channel.channel_type,
+                direction=ChannelDirection.OUTBOUND,
+                provider=channel.provider_name,
+            ),
+            content=TextContent(body=""),
+            correlation_id=event_id,
+            **self._descent(trigger, context, "all"),
+        )
+
+    def _descent(
+        self, trigger: RoomEvent, context: RoomContext, visibility: str
+    ) -> dict[str, object]:
+        """What an answer takes from the event it answers (R147, R152)."""
+        return {
+            "room_id": context.room.id,
+            "chain_depth": trigger.chain_depth + 1,
+            "responds_to": trigger.id,
+            "parent_event_id": trigger.parent_event_id,
+            "visibility": trigger.response_visibility or visibility,
+        }
+
+    def _too_deep(self, trigger: RoomEvent) -> bool:
+        return trigger.chain_depth + 1 >= self._max_depth
+
+    async def _reenter(
+        self,
+        answer: RoomEvent,
+        root: RootCall,
+        *,
+        announced: RoomEvent | None = None,
+        streamed: frozenset[str] = frozenset(),
+    ) -> None:
+        """A pass of its own for an answer (R146, R148, R151)."""
+        root.reentries += 1
+        refuse = None
+        if answer.chain_depth >= self._max_depth:
+            refuse = DEPTH_LIMIT
+            self._framework.emit(
+                "chain_depth_exceeded",
+                room_id=answer.room_id,
+                channel_id=answer.source.channel_id,
+                depth=answer.chain_depth,
+            )
+        elif root.reentries > self._max_depth * 10:
+            refuse = LOOP_CAP
+        committed = await self._timeline().run(
+            Pass(answer, root, refuse=refuse, announced=announced, streamed=streamed)
+        )
+        if committed.delivered is not None:
+            root.pending.append(committed.delivered)  # type: ignore[arg-type]
+
+    async def _failed(
+        self,
+        event: RoomEvent,
+        binding: ChannelBinding,
+        context: RoomContext,
+        error: Exception,
+        root: RootCall,
+    ) -> None:
+        """Say it where people see it; the room goes on (R142)."""
+        _log.error("agent %s failed in room %s", binding.channel_id, event.room_id, exc_info=error)
+        root.error = root.error or error
+        note = RoomEvent(
+            room_id=event.room_id,
+            type=EventType.SYSTEM,
+            source=EventSource(channel_id="system", channel_type=ChannelType.SYSTEM),
+            content=SystemContent(
+                code="agent_failed", body=f"The agent could not answer: {_words(error)}"
+            ),
+            responds_to=event.id,
+            visibility="transport",
+            metadata={
+                "error": _words(error),
+                "error_type": type(error).__name__,
+                "channel_id": binding.channel_id,
+            },
+        )
+        if context.room.status.accepts_events:
+            await self._timeline().record(note)
+        await self._hooks.observe(HookTrigger.ON_ERROR, note, context)
+
+
+def _words(error: BaseException) -> str:
+    """An error as people may read it: our own errors say what is wrong, others only their type."""
+    return str(error) if isinstance(error, SalonError) else f"{type(error).__name__} (see the log)"

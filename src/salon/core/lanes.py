@@ -1,0 +1,103 @@
+"""Ordered executors that exist only while they have work."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
+
+from salon.core.errors import RoomKitError
+
+_inside: ContextVar[frozenset[tuple[int, str]]] = ContextVar("salon_inside_lanes")
+
+
+class LaneClosedError(RoomKitError):
+    """The work was given up because the framework closes."""
+
+    code = "lane_closed"
+
+
+class Lanes:
+    """One first-in-first-out executor per key. A failing job fails its own future only.
+
+    Jobs run in a context of their own (R202), so that they never inherit a room lock.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._queues: dict[
+            str, deque[tuple[Callable[[], Awaitable[Any]], asyncio.Future[Any]]]
+        ] = {}
+        self._workers: dict[str, asyncio.Task[None]] = {}
+        self._closed = False
+
+    def waiting(self, key: str) -> int:
+        """Jobs not finished yet."""
+        return len(self._queues.get(key, ()))
+
+    def put(self, key: str, job: Callable[[], Awaitable[Any]]) -> asyncio.Future[Any]:
+        """Append a job; the future gets its result. Abandoning the future does not stop the job."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        if self._closed:
+            future.set_exception(LaneClosedError(f"{self.name} are closed"))
+            return future
+        self._queues.setdefault(key, deque()).append((job, future))
+        if key not in self._workers:
+            context = contextvars.Context()
+            context.run(_inside.set, frozenset({(id(self), key)}))
+            self._workers[key] = loop.create_task(
+                self._work(key), name=f"{self.name}:{key}", context=context
+            )
+        return future
+
+    async def drained(self, key: str) -> bool:
+        """Wait for what is in a lane now; False if it was empty."""
+        queue = self._queues.get(key)
+        if not queue:
+            return False
+        await asyncio.wait([queue[-1][1]])
+        return True
+
+    def inside(self, key: str) -> bool:
+        """Whether the caller runs in this lane; then it must not wait for it (R128)."""
+        return (id(self), key) in _inside.get(frozenset())
+
+    async def _work(self, key: str) -> None:
+        queue = self._queues[key]
+        try:
+            while queue:
+                job, future = queue[0]
+                try:
+                    result = await job()
+                except asyncio.CancelledError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for the job
+                    if not future.done():
+                        future.set_exception(error)
+                        future.exception()  # a caller that is gone leaves no warning behind
+                else:
+                    if not future.done():
+                        future.set_result(result)
+                queue.popleft()
+        finally:
+            del self._workers[key], self._queues[key]
+            for _, future in queue:
+                if not future.done():
+                    future.set_exception(LaneClosedError(f"{self.name} are closed"))
+                    future.exception()
+
+    async def close(self, timeout: float) -> None:
+        """Take no more work, let the lanes run dry for `timeout` seconds, then abort (R140)."""
+        self._closed = True
+        current = asyncio.current_task()
+        workers = [task for task in self._workers.values() if task is not current]
+        if workers and timeout > 0:
+            await asyncio.wait(workers, timeout=timeout)
+        for task in workers:
+            task.cancel()
+        if workers:
+            await asyncio.gather(*workers, return_exceptions=True)

@@ -1,0 +1,154 @@
+"""The contract of everything that can join a room (chapter 7 of the conversation rules)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from salon.models import (
+    NO_OUTPUT,
+    AnyChannelType,
+    ChannelBinding,
+    ChannelCapabilities,
+    ChannelCategory,
+    ChannelDirection,
+    ChannelOutput,
+    EventSource,
+    InboundMessage,
+    RoomContext,
+    RoomEvent,
+)
+
+if TYPE_CHECKING:
+    from salon.core.kit import RoomKit
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOutcome:
+    """What became of a streamed answer at one channel.
+
+    `text` None: all of it was taken. With `interrupted` the answer ended there for everybody:
+    `text` is exactly what its listeners got, and generation stops.
+    """
+
+    text: str | None = None
+    interrupted: bool = False
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+class Channel(ABC):
+    """One way into and out of rooms; one instance serves any number of them.
+
+    Transports implement `deliver`, intelligence channels `on_event`. Methods run outside the room
+    lock. An exception is recorded as this target's failure and touches nothing else (R131).
+    """
+
+    channel_type: AnyChannelType
+    category: ChannelCategory = ChannelCategory.TRANSPORT
+    direction: ChannelDirection = ChannelDirection.BIDIRECTIONAL
+    sender_is_participant: bool = False
+    """Inbound `sender_id` already is a participant id of the room."""
+
+    def __init__(self, channel_id: str) -> None:
+        self.channel_id = channel_id
+
+    @property
+    def provider_name(self) -> str | None:
+        """What events carry as `source.provider` (R13)."""
+        return None
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """Static facts about this instance."""
+        return {}
+
+    def capabilities(self) -> ChannelCapabilities:
+        """What the channel can carry; a binding keeps a snapshot (R52)."""
+        return ChannelCapabilities()
+
+    def bind(self, kit: RoomKit) -> None:  # noqa: B027 - optional to override
+        """The channel was registered with `kit`."""
+
+    async def handle_inbound(self, message: InboundMessage, context: RoomContext) -> RoomEvent:
+        """An event for an external message; the source comes from this channel (R14)."""
+        return self.inbound_event(message, context)
+
+    def inbound_event(self, message: InboundMessage, context: RoomContext) -> RoomEvent:
+        """The plain translation, for channels that add nothing."""
+        return RoomEvent(
+            room_id=context.room.id,
+            type=message.event_type,
+            source=EventSource(
+                channel_id=self.channel_id,
+                channel_type=self.channel_type,
+                participant_id=message.sender_id,
+                external_id=message.external_id,
+                provider=self.provider_name,
+                raw_payload=message.raw_payload,
+                provider_message_id=message.provider_message_id,
+            ),
+            content=message.content,
+            idempotency_key=message.idempotency_key,
+            metadata=dict(message.metadata),
+        )
+
+    @abstractmethod
+    async def deliver(
+        self, event: RoomEvent, binding: ChannelBinding, context: RoomContext
+    ) -> ChannelOutput:
+        """Push an event to the people behind this channel."""
+
+    async def on_event(
+        self, event: RoomEvent, binding: ChannelBinding, context: RoomContext
+    ) -> ChannelOutput:
+        """React to an event of the room."""
+        del event, binding, context
+        return NO_OUTPUT
+
+    @property
+    def supports_streaming_delivery(self) -> bool:
+        """Whether `deliver_stream` shows text while it is produced."""
+        return False
+
+    def accepts_stream(self, binding: ChannelBinding) -> bool:
+        """Whether somebody is there to get a stream in this room, now."""
+        del binding
+        return self.supports_streaming_delivery
+
+    async def deliver_stream(
+        self,
+        text_stream: AsyncIterator[str],
+        event: RoomEvent,
+        binding: ChannelBinding,
+        context: RoomContext,
+    ) -> StreamOutcome:
+        """Deliver an answer while it is produced. `event` is its announcement: same id as the
+        event that will be stored, without text. Returning early ends only this channel's part,
+        unless the outcome is `interrupted` (V240)."""
+        del event, binding, context
+        async for _ in text_stream:
+            pass
+        return StreamOutcome()
+
+    async def finish_stream(  # noqa: B027 - optional to override
+        self,
+        announced: RoomEvent,
+        stored: RoomEvent | None,
+        binding: ChannelBinding,
+        error: str | None,
+    ) -> None:
+        """The answer streamed as `announced` is over: stored, or not (nothing was said, or
+        `error`). Called instead of `deliver` for channels that took the stream."""
+
+    async def on_room_attached(  # noqa: B027 - optional to override
+        self, room_id: str, binding: ChannelBinding
+    ) -> None:
+        """The binding was written, nothing is announced yet; raising undoes it (R47)."""
+
+    async def on_room_detached(self, room_id: str) -> None:  # noqa: B027 - optional to override
+        """The binding is gone."""
+
+    async def close(self) -> None:  # noqa: B027 - optional to override
+        """Free everything; idempotent."""

@@ -1,0 +1,20 @@
+"""The contract of room locks (R199-R202)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractAsyncContextManager
+
+
+class RoomLockManager(ABC):
+    """Serialises the work on one room; rooms are independent of each other."""
+
+    is_process_local: bool = False
+
+    @abstractmethod
+    def locked(self, room_id: str) -> AbstractAsyncContextManager[None]:
+        """Hold the lock of a room. Cancelling the wait leaves nothing locked; entering again in
+        the same execution context (child tasks included) succeeds at once (R202)."""
+
+    async def close(self) -> None:  # noqa: B027 - optional to override
+        """Free everything; idempotent."""

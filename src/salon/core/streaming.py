@@ -1,0 +1,186 @@
+"""One streamed answer to every channel that takes it live (R63, V240)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from salon.core.ports.channel import Channel, StreamOutcome
+from salon.models import ChannelBinding, RoomContext, RoomEvent
+
+_log = logging.getLogger("salon.core.streaming")
+
+MAX_ANSWER_CHARS = 200_000
+"""A longer answer is cut off there: it is text for people, not a download."""
+GRACE_S = 10.0
+"""How long the other channels may take to finish after an interruption."""
+PLAYOUT_S = 1800.0
+"""The longest an answer may take to be heard after its last word was produced."""
+
+
+@dataclass(slots=True)
+class StreamResult:
+    """What is to be stored of a streamed answer."""
+
+    text: str
+    interrupted: bool = False
+    metadata: dict[str, Any] = field(default_factory=dict)
+    error: BaseException | None = None
+
+
+class _Sink:
+    """One channel's view of the stream."""
+
+    def __init__(self, channel: Channel, binding: ChannelBinding) -> None:
+        self.channel = channel
+        self.binding = binding
+        self._queue: asyncio.Queue[str | None] = asyncio.Queue()
+
+    def put(self, delta: str | None) -> None:
+        self._queue.put_nowait(delta)
+
+    async def text(self) -> AsyncIterator[str]:
+        while (delta := await self._queue.get()) is not None:
+            yield delta
+
+
+class StreamTee:
+    """Reads an answer once and gives it to all sinks, at the pace at which it comes.
+
+    A sink that raises or stops early ends only its own part; one that reports an interruption ends
+    the answer for all, and what its listeners heard is what is stored.
+    """
+
+    def __init__(
+        self,
+        announced: RoomEvent,
+        sinks: list[tuple[Channel, ChannelBinding]],
+        context: RoomContext,
+    ) -> None:
+        self._announced = announced
+        self._context = context
+        self._sinks = [_Sink(channel, binding) for channel, binding in sinks]
+        self._parts: list[str] = []
+        self._size = 0
+        self.taken: set[str] = set()
+        """Channels that got the text live and wholly; the others get the stored event."""
+
+    async def run(self, stream: AsyncIterator[str]) -> StreamResult:
+        """Run to the end of the answer and of its playback. Cancelling stops all of it."""
+        first = await self._first(stream)
+        if first is None:
+            return StreamResult("")
+        if isinstance(first, BaseException):
+            return StreamResult("", error=first)
+        reader = asyncio.ensure_future(self._read(first, stream))
+        running: dict[asyncio.Future[StreamOutcome], _Sink] = {
+            asyncio.ensure_future(self._serve(sink)): sink for sink in self._sinks
+        }
+        try:
+            return await self._watch(reader, running)
+        finally:
+            tasks: list[asyncio.Future[Any]] = [reader, *running]
+            rest = [task for task in tasks if not task.done()]
+            for task in rest:
+                task.cancel()
+            if rest:
+                await asyncio.gather(*rest, return_exceptions=True)
+            await _close(stream)
+
+    async def _first(self, stream: AsyncIterator[str]) -> str | BaseException | None:
+        """The first words: nobody is told of an answer before it has any."""
+        try:
+            async for delta in stream:
+                if delta:
+                    return delta
+        except asyncio.CancelledError:
+            await _close(stream)
+            raise
+        except Exception as error:  # noqa: BLE001 - told to whoever asked
+            return error
+        return None
+
+    async def _read(self, first: str, stream: AsyncIterator[str]) -> None:
+        self._spread(first)
+        async for delta in stream:
+            if delta:
+                self._spread(delta)
+            if self._size >= MAX_ANSWER_CHARS:
+                _log.warning("an answer in room %s was cut off", self._announced.room_id)
+                break
+
+    def _spread(self, delta: str) -> None:
+        self._size += len(delta)
+        self._parts.append(delta)
+        for sink in self._sinks:
+            sink.put(delta)
+
+    async def _serve(self, sink: _Sink) -> StreamOutcome:
+        async with aclosing(sink.text()) as text:  # type: ignore[type-var]
+            outcome = await sink.channel.deliver_stream(
+                text, self._announced, sink.binding, self._context
+            )
+        self.taken.add(sink.binding.channel_id)
+        return outcome
+
+    async def _watch(
+        self,
+        reader: asyncio.Future[None],
+        running: dict[asyncio.Future[StreamOutcome], _Sink],
+    ) -> StreamResult:
+        error: BaseException | None = None
+        waiting: set[asyncio.Future[Any]] = {reader, *running}
+        deadline: float | None = None
+        loop = asyncio.get_running_loop()
+        while waiting:
+            left = None if deadline is None else max(deadline - loop.time(), 0.0)
+            done, waiting = await asyncio.wait(
+                waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                _log.warning("an answer in room %s never ended", self._announced.room_id)
+                break
+            for task in done:
+                if task is reader:
+                    error = reader.exception()
+                    deadline = loop.time() + PLAYOUT_S
+                    self._end_sinks()
+                elif (outcome := self._outcome(task, running)) and outcome.interrupted:
+                    reader.cancel()
+                    self._end_sinks()
+                    others = [task for task in waiting if task is not reader]
+                    if others:
+                        await asyncio.wait(others, timeout=GRACE_S)
+                    return StreamResult(
+                        outcome.text if outcome.text is not None else "".join(self._parts),
+                        True,
+                        {"interrupted": True, "cancelled": True, **outcome.metadata},
+                    )
+        return StreamResult("".join(self._parts), error=error)
+
+    @staticmethod
+    def _outcome(
+        task: asyncio.Future[StreamOutcome], running: dict[asyncio.Future[StreamOutcome], _Sink]
+    ) -> StreamOutcome | None:
+        error = task.exception()
+        if error is None:
+            return task.result()
+        channel_id = running[task].binding.channel_id
+        _log.error("streaming to %s failed", channel_id, exc_info=error)
+        return None
+
+    def _end_sinks(self) -> None:
+        for sink in self._sinks:
+            sink.put(None)
+
+
+async def _close(stream: AsyncIterator[str]) -> None:
+    """Stop the generation: no more tokens, no new tool call."""
+    closing = getattr(stream, "aclose", None)
+    if closing is not None:
+        with suppress(RuntimeError):
+            await closing()

@@ -1,0 +1,40 @@
+"""Calls under outside control: the call protocol, its sessions and its records."""
+
+from salon.gateway.bus import EventBus, get_event_bus, install_event_bus
+from salon.gateway.commands import COMMAND_TYPES, Command, HangupReason, parse_command
+from salon.gateway.errors import CommandError, QueryError
+from salon.gateway.events import EVENT_TYPES, Event, parse_event
+from salon.gateway.gateway import Gateway
+from salon.gateway.handlers import CallHandler, ControllerHandler
+from salon.gateway.options import CallOption
+from salon.gateway.query import CallQuery
+from salon.gateway.schema import call_protocol_schema
+from salon.gateway.session import Session, SessionServices
+from salon.gateway.state import SessionState
+from salon.gateway.transports import BaseTransport, SocketTransport
+
+__all__ = [
+    "COMMAND_TYPES",
+    "EVENT_TYPES",
+    "BaseTransport",
+    "CallHandler",
+    "CallOption",
+    "CallQuery",
+    "Command",
+    "CommandError",
+    "ControllerHandler",
+    "Event",
+    "EventBus",
+    "Gateway",
+    "HangupReason",
+    "QueryError",
+    "Session",
+    "SessionServices",
+    "SessionState",
+    "SocketTransport",
+    "call_protocol_schema",
+    "get_event_bus",
+    "install_event_bus",
+    "parse_command",
+    "parse_event",
+]

@@ -1,0 +1,73 @@
+"""Commands of one session run one after another, in arrival order (G34, G35)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from salon.gateway.commands import Command
+
+_log = logging.getLogger("salon.gateway")
+
+QUEUE_BOUND = 256
+
+
+class CommandExecutor:
+    """A bounded queue and the one loop that empties it.
+
+    `run` executes one command and reports its own failures to the client.
+    """
+
+    def __init__(
+        self, run: Callable[[Command], Coroutine[Any, Any, None]], *, bound: int = QUEUE_BOUND
+    ) -> None:
+        self._run = run
+        self._bound = bound
+        self._queue: deque[Command] = deque()
+        self._wake = asyncio.Event()
+        self._current: asyncio.Task[None] | None = None
+        self.refused = 0
+        """Commands that found the queue full."""
+
+    @property
+    def waiting(self) -> bool:
+        """A command is being waited for."""
+        return self._current is not None
+
+    def submit(self, command: Command) -> bool:
+        """Queue a command; False if the queue is full."""
+        if len(self._queue) >= self._bound:
+            self.refused += 1
+            return False
+        self._queue.append(command)
+        self._wake.set()
+        return True
+
+    def abort(self) -> None:
+        """Cancel the command being waited for and forget those behind it."""
+        self._queue.clear()
+        if self._current is not None:
+            self._current.cancel()
+
+    async def work(self) -> None:
+        """Run commands until cancelled; the running command is cancelled with it."""
+        while True:
+            while self._queue:
+                await self._one(self._queue.popleft())
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _one(self, command: Command) -> None:
+        self._current = current = asyncio.ensure_future(self._run(command))
+        try:
+            await asyncio.wait({current})
+        finally:
+            self._current = None
+            if not current.done():
+                current.cancel()
+                await asyncio.gather(current, return_exceptions=True)
+        if not current.cancelled() and (error := current.exception()) is not None:
+            _log.error("command %s failed", command.command, exc_info=error)

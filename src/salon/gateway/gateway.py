@@ -1,0 +1,135 @@
+"""All calls of one process: admission, registry, shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from salon.base import new_session_id
+from salon.gateway.commands import HangupReason
+from salon.gateway.errors import QueryError
+from salon.gateway.query import CallQuery
+from salon.gateway.session import Session, SessionServices
+from salon.gateway.transports import SocketTransport
+from salon.transport.sockets import MediaSocket, Refusal, SocketHandler, UpgradeRequest
+
+_log = logging.getLogger("salon.gateway")
+
+PATHS = frozenset({"/ws", "/call"})
+"""Audio in binary frames (G10, G280)."""
+RETRY_AFTER_S = 5
+
+
+class _SessionSocket(SocketHandler):
+    """Glue between a carrier and a session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def connected(self, socket: MediaSocket) -> None:
+        self._session.attach(SocketTransport(socket))
+
+    def text(self, data: str) -> None:
+        self._session.text(data)
+
+    def binary(self, data: bytes) -> None:
+        self._session.binary(data)
+
+    def closed(self, code: int, reason: str) -> None:
+        self._session.lost()
+
+
+class Gateway:
+    """Registry and front door of the calls.
+
+    Admission is exact: a call counts from the moment its upgrade is accepted until its session has
+    ended, so that 100 simultaneous connects against a limit of 10 give exactly 10 calls.
+    """
+
+    def __init__(
+        self, services: SessionServices, *, max_calls: int, unique_ids: bool = True
+    ) -> None:
+        self.services = services
+        self.max_calls = max_calls
+        self.refused = 0
+        self.finished = 0
+        self._unique_ids = unique_ids
+        self._sessions: dict[str, Session] = {}
+        self._draining = False
+        self._on_ended: list[Callable[[Session], None]] = [services.on_ended]
+        services.on_ended = self._ended
+
+    @property
+    def calls(self) -> int:
+        """Calls that are live now."""
+        return len(self._sessions)
+
+    def acceptor(self, request: UpgradeRequest) -> SocketHandler | Refusal | None:
+        """Decide over an upgrade (G10-G16)."""
+        if request.path not in PATHS:
+            return None
+        try:
+            query = CallQuery.parse(request.query)
+        except QueryError as error:
+            return Refusal(400, str(error))
+        if query.handler not in ("controller", "room"):
+            return Refusal(400, f"handler {query.handler!r} is not available on this server")
+        if query.forward and query.id not in self._sessions:
+            return Refusal(404, "call not found on this node")
+        session_id = query.id or new_session_id()
+        if session_id in self._sessions and self._unique_ids:
+            return Refusal(409, "a call with this id is live")
+        if self._draining or len(self._sessions) >= self.max_calls:
+            self.refused += 1
+            why = "the server is stopping" if self._draining else "all calls are taken"
+            return Refusal(503, why, {"Retry-After": str(RETRY_AFTER_S)})
+        session = Session(session_id, query, self.services)
+        self._sessions[session_id] = session
+        return _SessionSocket(session)
+
+    def get(self, session_id: str) -> Session | None:
+        """A live session."""
+        return self._sessions.get(session_id)
+
+    def list_calls(self) -> list[dict[str, Any]]:
+        """The rows of `/list` (G200)."""
+        return [session.summary() for session in self._sessions.values()]
+
+    async def kill(self, session_id: str) -> bool:
+        """End a call from outside (G201); False if it is not live."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            return False
+        session.hangup(HangupReason.SYSTEM)
+        return True
+
+    async def drain(self, timeout: float) -> bool:
+        """Refuse new calls and wait for the running ones; those still live after `timeout`
+        seconds are hung up. True if all ended by themselves."""
+        self._draining = True
+        sessions = list(self._sessions.values())
+        if not sessions:
+            return True
+        waiting = [asyncio.ensure_future(session.done.wait()) for session in sessions]
+        _, late = await asyncio.wait(waiting, timeout=max(timeout, 0.0))
+        if late:
+            _log.warning("%d calls still live after %.0f s are ended", len(late), timeout)
+            for session in self._sessions.values():
+                session.hangup(HangupReason.SERVER_UNAVAILABLE)
+            await asyncio.wait(late, timeout=5.0)
+        for task in waiting:
+            task.cancel()
+        return not late
+
+    async def close(self) -> None:
+        """End every call now."""
+        await self.drain(0.0)
+
+    def _ended(self, session: Session) -> None:
+        if self._sessions.get(session.id) is session:
+            del self._sessions[session.id]
+        self.finished += 1
+        for listener in self._on_ended:
+            listener(session)

@@ -1,0 +1,24 @@
+"""What every implementation of a port must hold, as test classes to inherit.
+
+    class TestMyStore(StoreContract):
+        @pytest.fixture
+        async def store(self):
+            store = MyStore()
+            await store.open()
+            yield store
+            await store.close()
+
+Needs pytest and pytest-asyncio with ``asyncio_mode = auto``.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+for _name in ("calls", "events", "members", "rooms"):
+    pytest.register_assert_rewrite(f"{__name__}.{_name}")
+
+from salon.testing.contracts.calls import CallLogContract  # noqa: E402 - registered first
+from salon.testing.contracts.store import StoreContract  # noqa: E402
+
+__all__ = ["CallLogContract", "StoreContract"]

@@ -1,0 +1,1 @@
+"""Floor 5: the audio pipeline, recognition, synthesis, turns."""

@@ -1,0 +1,297 @@
+"""What one call hears: voice activity, turns, recognition.
+
+Sound comes in synchronously (`receive`), decisions come back through the batched detector's tick.
+The last seconds are kept in a ring, so that an utterance begins before the moment at which it was
+noticed and no syllable is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from salon.base import ConfigurationError, TaskScope
+from salon.media.frame import SAMPLE_RATE, Samples
+from salon.models.speech import NO_HINTS, SpeechHints
+from salon.voice.engine import VoiceEngine
+from salon.voice.errors import SpeechError
+from salon.voice.events import (
+    Failed,
+    Final,
+    MediaEvent,
+    Partial,
+    Silence,
+    Speaking,
+    TurnClock,
+    TurnDropped,
+    TurnStarted,
+)
+from salon.voice.stt.base import SpeechToText, Transcription, Utterance
+from salon.voice.tail import SpeechTail
+from salon.voice.turns import (
+    Action,
+    BeginUtterance,
+    EndOfTurn,
+    FalseStart,
+    Interrupt,
+    TurnConfig,
+    TurnMachine,
+)
+from salon.voice.vad.segmenter import (
+    Segmenter,
+    SegmenterConfig,
+    SilenceLasted,
+    SpeechEnded,
+    SpeechStarted,
+)
+
+HISTORY_SAMPLES = 3 * SAMPLE_RATE
+WINDOW_SAMPLES = 512
+MISSING_S = 0.3
+"""No packet for this long is silence of the caller, not jitter of the network."""
+SAMPLES_PER_MS = SAMPLE_RATE // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class HearingConfig:
+    """What to listen for. `segments` None: no `Speaking`/`Silence` (G126); `turns` None: no
+    recognition and no barge-in."""
+
+    segments: SegmenterConfig | None = None
+    turns: TurnConfig | None = None
+    recognizer: SpeechToText | None = None
+    hints: SpeechHints = NO_HINTS
+    language: str | None = None
+
+
+@dataclass(slots=True)
+class _OpenTurn:
+    index: int
+    start_ms: int
+    utterance: Utterance | None
+    partial: str = field(default="")
+
+
+class Hearing:
+    """The inbound half of a `MediaSession`.
+
+    `post` takes the events; `barge_in` is called, in the media plane, with the onset of the speech
+    that interrupts the agent.
+    """
+
+    def __init__(
+        self,
+        engine: VoiceEngine,
+        config: HearingConfig,
+        *,
+        scope: TaskScope,
+        post: Callable[[MediaEvent], None],
+        barge_in: Callable[[int], None],
+    ) -> None:
+        self._engine = engine
+        self._config = config
+        self._scope = scope
+        self._post = post
+        self._barge_in = barge_in
+        self._segmenter = Segmenter(config.segments) if config.segments else None
+        self._machine = TurnMachine(config.turns) if config.turns else None
+        self._vad = (
+            engine.vad.open(self._window) if self._segmenter or self._machine is not None else None
+        )
+        self._history = np.zeros(HISTORY_SAMPLES if self._machine else 0, dtype=np.int16)
+        self._heard = 0
+        self._base_ms: int | None = None
+        self._last_arrival = 0.0
+        self._tail = SpeechTail()
+        self._turn: _OpenTurn | None = None
+        self._next_index = 0
+        self._finishing: asyncio.Task[None] | None = None
+        self.last_turn: TurnClock | None = None
+        """The newest finished turn whose answer has not been heard yet."""
+
+    def receive(self, samples: Samples) -> None:
+        """Sound from the caller, ``int16[n]`` 16 kHz."""
+        if self._base_ms is None:
+            self._base_ms = self._engine.clock.now_ms()
+        self._last_arrival = self._engine.clock.monotonic()
+        if self._machine is not None:
+            self._remember(samples)
+        self._heard += len(samples)
+        if self._vad is not None:
+            self._vad.push(samples)
+        turn = self._turn
+        if turn is not None and turn.utterance is not None:
+            turn.utterance.push(samples)
+
+    def close(self) -> None:
+        """Stop listening; an open utterance is given up. Idempotent."""
+        if self._vad is not None:
+            self._vad.close()
+            self._vad = None
+        if self._turn is not None and self._turn.utterance is not None:
+            self._turn.utterance.cancel()
+        self._turn = None
+
+    def now_ms(self) -> int:
+        """The end of what was heard so far, on the sample clock (G121)."""
+        return (self._base_ms or self._engine.clock.now_ms()) + self._heard // SAMPLES_PER_MS
+
+    def agent_started(self) -> None:
+        """The agent became audible."""
+        if self._machine is not None:
+            self._act(self._machine.agent_started(self.now_ms()))
+
+    def agent_finished(self) -> None:
+        """The agent fell silent."""
+        if self._machine is not None:
+            self._act(self._machine.agent_finished(self.now_ms()))
+
+    def tick(self) -> None:
+        """Called every 20 ms: a turn ends also when the caller's packets stop coming."""
+        machine = self._machine
+        if machine is None or self._turn is None:
+            return
+        missing = self._engine.clock.monotonic() - self._last_arrival
+        if missing >= MISSING_S:
+            self._act(machine.tick(self.now_ms() + int(missing * 1000)))
+
+    def _remember(self, samples: Samples) -> None:
+        size = HISTORY_SAMPLES
+        if len(samples) > size:
+            samples = samples[-size:]
+        at = self._heard % size
+        end = at + len(samples)
+        if end <= size:
+            self._history[at:end] = samples
+        else:
+            self._history[at:] = samples[: size - at]
+            self._history[: end - size] = samples[size - at :]
+
+    def _since(self, sample: int) -> Samples:
+        """A copy of what was heard from this sample position on, as far as it is kept."""
+        count = min(max(self._heard - sample, 0), min(self._heard, HISTORY_SAMPLES))
+        start = (self._heard - count) % HISTORY_SAMPLES
+        end = start + count
+        if end <= HISTORY_SAMPLES:
+            return self._history[start:end].copy()
+        return np.concatenate((self._history[start:], self._history[: end - HISTORY_SAMPLES]))
+
+    def _window(self, probability: float, end_sample: int) -> None:
+        t_ms = (self._base_ms or 0) + end_sample // SAMPLES_PER_MS
+        if self._segmenter is not None:
+            for event in self._segmenter.feed(probability, t_ms):
+                match event:
+                    case SpeechStarted():
+                        self._post(Speaking(event.start_ms))
+                    case SpeechEnded() | SilenceLasted():
+                        self._post(Silence(event.start_ms, event.duration_ms))
+        if self._machine is not None:
+            corrected = self._tail.correct(probability, self._heard_until(end_sample))
+            self._act(self._machine.window(corrected, t_ms))
+
+    def _heard_until(self, end_sample: int) -> Samples:
+        """The window that ends at this sample position, as far as it is kept."""
+        end = (end_sample - 1) % HISTORY_SAMPLES + 1
+        start = end - WINDOW_SAMPLES
+        if start >= 0:
+            return self._history[start:end]
+        return np.concatenate((self._history[start:], self._history[:end]))
+
+    def _act(self, actions: tuple[Action, ...]) -> None:
+        for action in actions:
+            match action:
+                case BeginUtterance():
+                    self._begin(action.start_ms)
+                case FalseStart():
+                    self._drop()
+                case EndOfTurn():
+                    self._end(action)
+                case Interrupt():
+                    self._barge_in(action.onset_ms)
+
+    def _begin(self, start_ms: int) -> None:
+        index = self._next_index
+        self._next_index += 1
+        turn = _OpenTurn(index, start_ms, None)
+        self._turn = turn
+        self._post(TurnStarted(index, start_ms))
+        recognizer = self._config.recognizer
+        if recognizer is None:
+            return
+
+        def partial(result: Transcription) -> None:
+            if self._turn is turn and result.text and result.text != turn.partial:
+                turn.partial = result.text
+                now = self.now_ms()
+                self._post(Partial(index, result.text, start_ms, now, result.confidence))
+                if self._machine is not None:
+                    self._act(self._machine.transcript(result.text, now))
+
+        try:
+            turn.utterance = recognizer.recognize(
+                self._config.hints, on_partial=partial, language=self._config.language
+            )
+        except (SpeechError, ConfigurationError) as error:
+            self._post(Failed(recognizer.name, str(error), 500))
+            return
+        turn.utterance.push(self._since((start_ms - (self._base_ms or 0)) * SAMPLES_PER_MS))
+
+    def _drop(self) -> None:
+        turn, self._turn = self._turn, None
+        if turn is None:
+            return
+        if turn.utterance is not None:
+            turn.utterance.cancel()
+        self._post(TurnDropped(turn.index, turn.start_ms))
+
+    def _end(self, action: EndOfTurn) -> None:
+        turn, self._turn = self._turn, None
+        if turn is None:
+            return
+        now = self._engine.clock.monotonic()
+        after_end = self.now_ms() - action.speech_end_ms
+        speech_end = self._last_arrival - after_end / 1000
+        clock = TurnClock(turn.index, min(speech_end, now))
+        if turn.utterance is None:
+            return
+        self._finishing = self._scope.spawn(
+            self._finish(turn, turn.utterance, action.speech_end_ms, clock, self._finishing),
+            name="recognition",
+        )
+
+    async def _finish(
+        self,
+        turn: _OpenTurn,
+        utterance: Utterance,
+        end_ms: int,
+        clock: TurnClock,
+        before: asyncio.Task[None] | None,
+    ) -> None:
+        began = self._engine.clock.monotonic()
+        try:
+            result = await utterance.finish()
+        except SpeechError as error:
+            self._post(Failed(error.engine, str(error), 500))
+            return
+        finally:
+            utterance.cancel()
+        if before is not None and not before.done():
+            await asyncio.wait([before])  # texts come in the order of the turns
+        now = self._engine.clock.monotonic()
+        self._engine.on_decoder_wait(utterance.decoder_wait_ms / 1000)
+        clock.recognised, clock.text = now, result.text
+        if result.text:
+            self.last_turn = clock
+        self._post(
+            Final(
+                turn.index,
+                result.text,
+                turn.start_ms,
+                end_ms,
+                result.confidence,
+                (now - began) * 1000,
+            )
+        )

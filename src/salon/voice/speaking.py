@@ -1,0 +1,349 @@
+"""The agent's voice: text in, 20 ms frames out, and at any moment what has been heard of it.
+
+A `Speech` is one utterance: pieces of text, each synthesized once. A `SpeechTrack` is one
+listener's place in it, so that a room of many listeners costs one synthesis. Frames are pulled by
+the ticker; synthesis runs ahead of the fastest listener by a bounded amount.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from salon.base import Clock, SalonError, TaskScope
+from salon.media.frame import FRAME_MS, FRAME_SAMPLES, Samples
+from salon.media.timing import PhonemeTime, WordTime
+from salon.voice.errors import SpeechError
+from salon.voice.events import Failed, Synthesized
+from salon.voice.tts.base import DEFAULT_VOICE, SpeechChunk, TextToSpeech, VoiceSettings
+
+AHEAD_FRAMES = 15_000 // FRAME_MS
+"""Synthesis pauses when this much sound waits unplayed."""
+START_FRAMES = 200 // FRAME_MS
+"""Playback begins with this much buffered, or the piece complete (G133) ..."""
+START_WAIT_S = 0.5
+"""... or after this long."""
+STARVED_S = 10.0
+"""A piece whose engine gives nothing for this long is given up (G133)."""
+MAX_QUEUED_PIECES = 512
+
+
+class SpokenPiece:
+    """One text with its sound so far: whole frames ``int16[320]``, the last one zero-padded (G47)."""
+
+    __slots__ = ("_rest", "done", "frames", "phonemes", "text", "words")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.frames: list[Samples] = []
+        self.words: list[WordTime] = []
+        self.phonemes: list[PhonemeTime] = []
+        self.done = False
+        self._rest: Samples | None = None
+
+    def add(self, chunk: SpeechChunk) -> None:
+        """Append sound and times."""
+        self.words.extend(chunk.words)
+        self.phonemes.extend(chunk.phonemes)
+        samples = chunk.samples
+        if self._rest is not None:
+            samples = np.concatenate((self._rest, samples))
+        whole = len(samples) // FRAME_SAMPLES * FRAME_SAMPLES
+        if whole:
+            self.frames.extend(samples[:whole].reshape(-1, FRAME_SAMPLES))
+        self._rest = samples[whole:] if whole < len(samples) else None
+
+    def finish(self) -> None:
+        """No more sound comes."""
+        if self._rest is not None:
+            last = np.zeros(FRAME_SAMPLES, dtype=np.int16)
+            last[: len(self._rest)] = self._rest
+            self.frames.append(last)
+            self._rest = None
+        self.done = True
+
+    @property
+    def total_ms(self) -> int:
+        """Milliseconds of sound received so far."""
+        return len(self.frames) * FRAME_MS
+
+    def heard(self, played_ms: int) -> str:
+        """The text up to the last word that was played whole."""
+        if self.done and played_ms >= self.total_ms:
+            return self.text
+        if self.words:
+            end = 0
+            for word in self.words:
+                if word.end_ms > played_ms:
+                    break
+                end = word.offset + word.length
+            return self.text[:end].rstrip()
+        if not self.total_ms:
+            return ""
+        cut = int(len(self.text) * min(1.0, played_ms / self.total_ms))
+        space = self.text.rfind(" ", 0, cut + 1)
+        return self.text[: max(space, 0)].rstrip()
+
+    def position(self, played_ms: int) -> int | None:
+        """Start index of the last word that began before `played_ms` (G113)."""
+        begun = [word.offset for word in self.words if word.start_ms < played_ms]
+        return begun[-1] if begun else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    text: str
+    settings: VoiceSettings
+    engine: TextToSpeech | None
+    samples: Samples | None = None
+
+
+class Speech:
+    """One utterance. `say` pieces, then `end`; `stop` gives up what is not spoken yet.
+
+    `notify` is told of finished and failed pieces. The synthesis task lives in `scope`.
+    """
+
+    def __init__(
+        self,
+        engine: TextToSpeech,
+        scope: TaskScope,
+        clock: Clock,
+        *,
+        settings: VoiceSettings = DEFAULT_VOICE,
+        play_id: str | None = None,
+        notify: Callable[[Synthesized | Failed], None] | None = None,
+    ) -> None:
+        self.pieces: list[SpokenPiece] = []
+        self.play_id = play_id
+        self.ended = False
+        """No further piece will be appended to `pieces`."""
+        self._engine = engine
+        self._settings = settings
+        self._clock = clock
+        self._notify = notify or (lambda _: None)
+        self._queue: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._room_ahead = asyncio.Event()
+        self._closing = False
+        self._asleep = False
+        self._frames_made = 0
+        self._front = 0
+        self._task = scope.spawn(self._synthesize(), name="speech")
+
+    def say(
+        self,
+        text: str,
+        settings: VoiceSettings | None = None,
+        engine: TextToSpeech | None = None,
+    ) -> None:
+        """Queue one piece. After `end` or `stop`: no effect."""
+        if self._closing:
+            return
+        if len(self._queue) >= MAX_QUEUED_PIECES:
+            self._notify(
+                Failed("tts", f"more than {MAX_QUEUED_PIECES} pieces wait to be spoken", 500)
+            )
+            return
+        self._queue.append(_Waiting(text, settings or self._settings, engine or self._engine))
+        self._wake.set()
+
+    def say_sound(self, samples: Samples, text: str = "") -> None:
+        """Queue ready sound, ``int16[n]`` 16 kHz, as a piece of its own."""
+        if not self._closing and len(self._queue) < MAX_QUEUED_PIECES:
+            self._queue.append(_Waiting(text, self._settings, None, samples))
+            self._wake.set()
+
+    def end(self) -> None:
+        """No more text comes."""
+        self._closing = True
+        self._wake.set()
+
+    def reopen(self) -> bool:
+        """Take more text after `end`, if the engine has not finished yet (G75)."""
+        if self.ended:
+            return False
+        self._closing = False
+        return True
+
+    def stop(self) -> None:
+        """Drop what is queued and stop the engine; what was made stays playable."""
+        self._closing = True
+        self._queue.clear()
+        self.ended = True
+        self._task.cancel()
+        if self.pieces and not self.pieces[-1].done:
+            self.pieces[-1].finish()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is queued and nothing is being synthesized."""
+        return self.ended or (self._asleep and not self._queue)
+
+    def advanced(self, frames_played: int) -> None:
+        """A listener has reached this frame; lets synthesis go on."""
+        if frames_played > self._front:
+            self._front = frames_played
+            if self._frames_made - self._front < AHEAD_FRAMES:
+                self._room_ahead.set()
+
+    async def _synthesize(self) -> None:
+        while True:
+            while self._queue:
+                waiting = self._queue.popleft()
+                if waiting.engine is not None:
+                    await self._one(waiting.text, waiting.settings, waiting.engine)
+                elif waiting.samples is not None:
+                    self._ready(waiting.text, waiting.samples)
+            if self._closing:
+                self.ended = True
+                return
+            self._wake.clear()
+            self._asleep = True
+            await self._wake.wait()
+            self._asleep = False
+
+    def _ready(self, text: str, samples: Samples) -> None:
+        piece = SpokenPiece(text)
+        piece.add(SpeechChunk(samples))
+        piece.finish()
+        self.pieces.append(piece)
+        self._frames_made += len(piece.frames)
+
+    async def _one(self, text: str, settings: VoiceSettings, engine: TextToSpeech) -> None:
+        piece = SpokenPiece(text)
+        began = self._clock.monotonic()
+        first: float | None = None
+        self.pieces.append(piece)
+        chunks = engine.synthesize(text, settings)
+        try:
+            while True:
+                async with asyncio.timeout(STARVED_S):
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    break
+                if first is None:
+                    first = self._clock.monotonic()
+                made = len(piece.frames)
+                piece.add(chunk)
+                self._frames_made += len(piece.frames) - made
+                await self._wait_for_room()
+        except TimeoutError:
+            message = f"{engine.name} gave no sound for {STARVED_S:.0f} s"
+            self._notify(Failed("tts", message, 500))
+        except SpeechError as error:
+            self._notify(Failed("tts", str(error), 500))
+        except SalonError as error:
+            self._notify(Failed("tts", str(error), 500))
+        finally:
+            piece.finish()
+            if (close := getattr(chunks, "aclose", None)) is not None:
+                await close()
+        now = self._clock.monotonic()
+        if piece.frames:
+            self._notify(
+                Synthesized(
+                    engine.name,
+                    self.play_id,
+                    len(piece.frames) * FRAME_SAMPLES * 2,
+                    round(((first or now) - began) * 1000),
+                    round((now - began) * 1000),
+                )
+            )
+
+    async def _wait_for_room(self) -> None:
+        while self._frames_made - self._front >= AHEAD_FRAMES:
+            self._room_ahead.clear()
+            await self._room_ahead.wait()
+
+
+class SpeechTrack:
+    """One listener's place in a `Speech`. `next_frame` is called once per tick."""
+
+    def __init__(self, speech: Speech, *, hurry: bool = False, shared: bool = False) -> None:
+        self.speech = speech
+        self.shared = shared
+        """Others listen to the same speech: the end of this track does not end it."""
+        self.played = 0
+        """Frames given out so far."""
+        self._piece = 0
+        self._frame = 0
+        self._hurry = hurry
+        self._flowing = False
+        self._waiting_since: float | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Everything was played and nothing more comes."""
+        speech = self.speech
+        return speech.ended and self._skip_empty() is None and self._piece >= len(speech.pieces)
+
+    @property
+    def drained(self) -> bool:
+        """Everything synthesized so far was played and nothing is under way."""
+        return self.speech.idle and self._skip_empty() is None
+
+    def next_frame(self, now: float) -> Samples | None:
+        """The next 20 ms, or None if there is nothing to play at this tick (monotonic `now`)."""
+        piece = self._skip_empty()
+        if piece is None:
+            self._flowing = False
+            return None
+        available = len(piece.frames) - self._frame
+        if not self._flowing and not self._may_start(piece, available, now):
+            return None
+        if available <= 0:
+            self._flowing = False
+            self._waiting_since = None
+            return None
+        frame = piece.frames[self._frame]
+        self._frame += 1
+        self.played += 1
+        self.speech.advanced(self.played)
+        return frame
+
+    def _may_start(self, piece: SpokenPiece, available: int, now: float) -> bool:
+        if self._waiting_since is None:
+            self._waiting_since = now
+        enough = piece.done or available >= START_FRAMES or (self._hurry and available > 0)
+        if enough or (available and now - self._waiting_since >= START_WAIT_S):
+            self._flowing = True
+            self._waiting_since = None
+        return self._flowing
+
+    def _skip_empty(self) -> SpokenPiece | None:
+        """The piece to play from, or None if there is none now."""
+        pieces = self.speech.pieces
+        while self._piece < len(pieces):
+            piece = pieces[self._piece]
+            if self._frame < len(piece.frames) or not piece.done:
+                return piece
+            self._piece += 1
+            self._frame = 0
+        return None
+
+    def current(self) -> tuple[SpokenPiece, int] | None:
+        """The piece being spoken (or the last one spoken) and the ms of it played."""
+        pieces = self.speech.pieces
+        if not pieces:
+            return None
+        if self._piece < len(pieces):
+            return pieces[self._piece], self._frame * FRAME_MS
+        return pieces[-1], pieces[-1].total_ms
+
+    def heard(self) -> str:
+        """The text played so far, in full words."""
+        pieces = self.speech.pieces
+        parts = [piece.text for piece in pieces[: self._piece]]
+        if self._piece < len(pieces):
+            parts.append(pieces[self._piece].heard(self._frame * FRAME_MS))
+        return " ".join(part.strip() for part in parts if part.strip())
+
+    @property
+    def played_ms(self) -> int:
+        """Milliseconds given out so far."""
+        return self.played * FRAME_MS

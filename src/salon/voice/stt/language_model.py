@@ -1,0 +1,207 @@
+"""A small open language model from what an agent understands.
+
+The recogniser can only answer with words of its model, so a model of the agent's phrases alone
+would force anything said into one of them. Here the phrases make a trigram model whose lowest
+order is shared with common words of the language: what fits a phrase is found as that phrase,
+anything else comes out as other words and is recognisably something else.
+
+Smoothing is interpolated Witten-Bell; written in ARPA form, an unseen n-gram costs the history's
+backoff weight. Pure Python, no imports beyond the standard library: it runs in the workers.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+_log = logging.getLogger("salon.voice.stt.language_model")
+
+BEGIN: Final = "<s>"
+END: Final = "</s>"
+BACKGROUND_SHARE: Final = 0.5
+"""Part of the lowest order's probability that belongs to the background words."""
+BACKOFF: Final = 1.0
+"""Weight of the lower order against Witten-Bell's; more makes the model more open."""
+
+MAX_PHRASES: Final = 5000
+_WORD: Final = re.compile(r"[a-z]+(?:'[a-z]+)*")
+_NUMERIC: Final = re.compile(r"\d")
+
+Ngram = tuple[str, ...]
+Pronunciations = Mapping[str, Sequence[str]]
+"""A word's pronunciations, each as ARPAbet symbols separated by blanks."""
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageModel:
+    """`arpa` is the model file's text, `dictionary` the pronunciation file's for the same words."""
+
+    arpa: str
+    dictionary: str
+
+
+def words_of(phrase: str) -> list[str]:
+    """The phrase as lower-case words; hyphens part words, other marks vanish. Empty if it holds
+    digits, which have no one reading."""
+    if _NUMERIC.search(phrase):
+        return []
+    return _WORD.findall(phrase.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
+
+
+def build_language_model(
+    phrases: Iterable[str], background: Mapping[str, float], pronunciations: Pronunciations
+) -> LanguageModel:
+    """The model for `phrases` over `background` words (weights need not add up to 1).
+
+    Words without a pronunciation get one by `spell_out`; phrases with digits are left out and
+    logged. Raises `ValueError` if neither phrases nor background hold a word.
+    """
+    sentences = _sentences(phrases)
+    share = {word: weight for word, weight in background.items() if word in pronunciations}
+    if not sentences and not share:
+        raise ValueError("there are neither phrases nor background words to build a model from")
+    grams = _interpolate(sentences, share)
+    vocabulary = sorted({gram[0] for gram in grams[0]} - {BEGIN, END})
+    return LanguageModel(_arpa(grams), _dictionary(vocabulary, pronunciations))
+
+
+def _sentences(phrases: Iterable[str]) -> list[list[str]]:
+    seen: dict[Ngram, None] = {}
+    for phrase in phrases:
+        words = words_of(phrase)
+        if words:
+            seen.setdefault(tuple(words))
+        elif phrase.strip():
+            _log.warning("phrase %r is not in plain words and is not listened for", phrase)
+        if len(seen) >= MAX_PHRASES:
+            _log.warning("only the first %d phrases are listened for", MAX_PHRASES)
+            break
+    return [list(words) for words in seen]
+
+
+@dataclass(slots=True)
+class _Gram:
+    probability: float
+    backoff: float = 1.0
+
+
+def _interpolate(
+    sentences: list[list[str]], background: Mapping[str, float]
+) -> list[dict[Ngram, _Gram]]:
+    """Uni-, bi- and trigrams. Each word of a history's continuations keeps its share, the rest
+    goes to the next lower order."""
+    counts: list[Counter[Ngram]] = [Counter(), Counter(), Counter()]
+    for words in sentences:
+        line = [BEGIN, *words, END]
+        for order in range(3):
+            for start in range(len(line) - order):
+                counts[order][tuple(line[start : start + order + 1])] += 1
+    grams: list[dict[Ngram, _Gram]] = [_unigrams(counts[0], background), {}, {}]
+    for order in (1, 2):
+        followers: dict[Ngram, list[tuple[Ngram, int]]] = defaultdict(list)
+        for gram, count in counts[order].items():
+            followers[gram[:-1]].append((gram, count))
+        lower = grams[order - 1]
+        for history, continuations in followers.items():
+            total = sum(count for _, count in continuations)
+            spread = BACKOFF * len(continuations)
+            for gram, count in continuations:
+                below = lower[gram[1:]].probability
+                grams[order][gram] = _Gram((count + spread * below) / (total + spread))
+            lower[history].backoff = spread / (total + spread)
+    return grams
+
+
+def _unigrams(counts: Counter[Ngram], background: Mapping[str, float]) -> dict[Ngram, _Gram]:
+    domain = {gram[0]: count for gram, count in counts.items() if gram[0] != BEGIN}
+    own, common = sum(domain.values()), sum(background.values())
+    own_share = (1 - BACKGROUND_SHARE if common else 1.0) if own else 0.0
+    mixed: dict[str, float] = defaultdict(float)
+    for word, count in domain.items():
+        mixed[word] += own_share * count / own
+    for word, weight in background.items():
+        mixed[word] += (1 - own_share) * weight / common
+    mixed.setdefault(END, 0.1)
+    grams: dict[Ngram, _Gram] = {(word,): _Gram(probability) for word, probability in mixed.items()}
+    grams[(BEGIN,)] = _Gram(1e-20)
+    return grams
+
+
+def _arpa(grams: list[dict[Ngram, _Gram]]) -> str:
+    lines = ["", "\\data\\"]
+    lines += [f"ngram {order}={len(table)}" for order, table in enumerate(grams, 1)]
+    for order, table in enumerate(grams, 1):
+        lines += ["", f"\\{order}-grams:"]
+        for gram, entry in sorted(table.items()):
+            text = f"{math.log10(entry.probability):.4f}\t{' '.join(gram)}"
+            lines.append(text if order == 3 else f"{text}\t{math.log10(entry.backoff):.4f}")
+    return "\n".join([*lines, "", "\\end\\", ""])
+
+
+def _dictionary(words: Iterable[str], pronunciations: Pronunciations) -> str:
+    lines = []
+    for word in words:
+        known = pronunciations.get(word)
+        if not known:
+            known = (spell_out(word),)
+            _log.info("no pronunciation of %r is known, %r is guessed", word, known[0])
+        lines += [
+            f"{word if number == 1 else f'{word}({number})'} {sounds}"
+            for number, sounds in enumerate(known, 1)
+        ]
+    return "\n".join([*lines, ""])
+
+
+_SOUNDS: Final = {
+    "tion": "SH AH N",
+    "sion": "ZH AH N",
+    "ough": "AO",
+    "eigh": "EY",
+    "igh": "AY",
+    "tch": "CH",
+    "sch": "SH",
+    "ing": "IH NG",
+    "ch": "CH", "sh": "SH", "th": "TH", "ph": "F", "ck": "K", "ng": "NG", "wh": "W", "qu": "K W",
+    "kn": "N", "wr": "R", "gh": "G", "ee": "IY", "ea": "IY", "oo": "UW", "ou": "AW", "ow": "OW",
+    "oi": "OY", "oy": "OY", "ai": "EY", "ay": "EY", "au": "AO", "aw": "AO", "ie": "IY", "ei": "EY",
+    "ey": "IY", "oa": "OW", "ue": "UW", "ew": "UW", "ar": "AA R", "er": "ER", "ir": "ER",
+    "or": "AO R", "ur": "ER",
+    "a": "AE", "b": "B", "c": "K", "d": "D", "e": "EH", "f": "F", "g": "G", "h": "HH", "i": "IH",
+    "j": "JH", "k": "K", "l": "L", "m": "M", "n": "N", "o": "AA", "p": "P", "q": "K", "r": "R",
+    "s": "S", "t": "T", "u": "AH", "v": "V", "w": "W", "x": "K S", "y": "IY", "z": "Z",
+}  # fmt: skip
+_LONG: Final = {"a": "EY", "e": "IY", "i": "AY", "o": "OW", "u": "UW"}
+_SOFT: Final = "eiy"
+_SILENT_E: Final = re.compile(r"[bcdfghjklmnpqrstvz]e$")
+_MAGIC_E: Final = re.compile(r"[aeiou][bcdfghjklmnpqrstvz]e$")
+
+
+def spell_out(word: str) -> str:
+    """A guess at how an unknown English word sounds, in ARPAbet: longest known spelling first."""
+    letters = re.sub(r"([b-df-hj-np-tv-z])\1", r"\1", word.replace("'", ""))
+    silent_e = len(letters) > 3 and _SILENT_E.search(letters) is not None
+    long_at = len(letters) - 3 if silent_e and _MAGIC_E.search(word) else -1
+    sounds: list[str] = []
+    at = 0
+    while at < len(letters):
+        if at == long_at:
+            sounds += [_LONG[letters[at]]]
+            at += 1
+            continue
+        if silent_e and at == len(letters) - 1:
+            break
+        size = next(n for n in (4, 3, 2, 1) if letters[at : at + n] in _SOUNDS)
+        piece = letters[at : at + size]
+        if piece == "c" and letters[at + 1 : at + 2] in tuple(_SOFT):
+            sounds.append("S")
+        elif piece == "y" and at == 0:
+            sounds.append("Y")
+        else:
+            sounds.append(_SOUNDS[piece])
+        at += size
+    return " ".join(sounds)
