@@ -18,6 +18,7 @@ from salon.models import (
     ChannelOutput,
     ChannelType,
     EventContent,
+    EventStatus,
     EventType,
     HookTrigger,
     RichContent,
@@ -158,6 +159,7 @@ def _superseded(event: RoomEvent, context: RoomContext) -> bool:
     with the earlier ones in the history."""
     return bool(event.metadata.get("spoken")) and any(
         later.index > event.index
+        and later.status is not EventStatus.BLOCKED
         and later.metadata.get("spoken")
         and later.source.participant_id == event.source.participant_id
         for later in context.recent_events

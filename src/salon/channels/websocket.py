@@ -254,10 +254,15 @@ class WebSocketChannel(Channel):
         if (
             event.source.channel_id != self.channel_id
             or event.status is not EventStatus.DELIVERED
-            or event.visibility in ("none", "internal", "intelligence")
+            or not self._shows(event.visibility)
         ):
             return
         self._spread(event.room_id, {"type": "event", "event": event_json(event)})
+
+    def _shows(self, scope: str) -> bool:
+        """Whether an event of this scope is for the people here (R77)."""
+        listed = {item.strip() for item in scope.split(",")}
+        return scope in ("all", "transport") or self.channel_id in listed
 
     def _spread(self, room_id: str, message: Mapping[str, Any]) -> None:
         shared = dict(message)

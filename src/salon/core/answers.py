@@ -9,10 +9,11 @@ from typing import Protocol
 from salon.base import IdFactory, SalonError, new_id
 from salon.core.context import Contexts
 from salon.core.delivery import RootCall
+from salon.core.effects import SideEffects
 from salon.core.errors import RoomNotFoundError
 from salon.core.framework import FrameworkEvents
 from salon.core.hooks import HookRegistry
-from salon.core.permissions import may_deliver, targets
+from salon.core.permissions import may_deliver, targets, write_refusal
 from salon.core.ports.channel import Channel
 from salon.core.registry import ChannelRegistry
 from salon.core.streaming import StreamResult, StreamTee
@@ -56,6 +57,7 @@ class Answers:
         contexts: Contexts,
         hooks: HookRegistry,
         framework: FrameworkEvents,
+        effects: SideEffects,
         timeline: Callable[[], Passes],
         max_chain_depth: int = 5,
         ids: IdFactory = new_id,
@@ -64,6 +66,7 @@ class Answers:
         self._contexts = contexts
         self._hooks = hooks
         self._framework = framework
+        self._effects = effects
         self._timeline = timeline
         self._max_depth = max(1, max_chain_depth)
         self._ids = ids
@@ -81,30 +84,33 @@ class Answers:
             return
         try:
             output = await channel.on_event(event, binding, context)
-            await self._take(event, binding, channel, output, context, root)
+            await self._effects.keep_output(event.room_id, output)
+            await self._take(event, channel, output, context, root)
         except Exception as error:  # noqa: BLE001 - reported to the room
             await self._failed(event, binding, context, error, root)
 
     async def _take(
         self,
         trigger: RoomEvent,
-        binding: ChannelBinding,
         channel: Channel,
         output: ChannelOutput,
         context: RoomContext,
         root: RootCall,
     ) -> None:
         for answer in output.response_events if output.responded else ():
-            await self._reenter(
-                answer.model_copy(update=self._descent(trigger, context, answer.visibility)), root
+            descent = self._descent(trigger, context, answer.visibility)
+            descent["source"] = answer.source.model_copy(
+                update={"channel_id": channel.channel_id, "channel_type": channel.channel_type}
             )
+            await self._reenter(answer.model_copy(update=descent), root)
         if output.response_stream is None:
             return
-        if binding.muted or not binding.access.can_write or self._too_deep(trigger):
+        refusal = write_refusal(context.binding(channel.channel_id))
+        if refusal is not None or self._too_deep(trigger):
             closing = getattr(output.response_stream, "aclose", None)
             if closing is not None:
                 await closing()
-            if self._too_deep(trigger):
+            if refusal is None:
                 await self._reenter(self._announce(trigger, channel, context), root)
             return
         await self._stream(trigger, channel, output, context, root)
@@ -124,15 +130,16 @@ class Answers:
         tee = StreamTee(announced, sinks, context)
         result = await tee.run(output.response_stream)
         metadata = {**output.response_metadata, **result.metadata}
-        stored = False
+        committed = Committed(None)
         if result.text.strip():
             answer = announced.model_copy(
                 update={"content": TextContent(body=result.text), "metadata": metadata}
             )
-            await self._reenter(answer, root, announced=announced, streamed=frozenset(tee.taken))
-            stored = True
-        if not stored:
-            await self._not_stored(announced, sinks, tee, result)
+            committed = await self._reenter(
+                answer, root, announced=announced, streamed=frozenset(tee.taken)
+            )
+        left = [sink for sink in sinks if sink[1].channel_id in tee.taken - committed.targets]
+        await self._not_stored(announced, left, result)
         if result.error is not None:
             raise result.error
 
@@ -140,13 +147,13 @@ class Answers:
         self,
         announced: RoomEvent,
         sinks: list[tuple[Channel, ChannelBinding]],
-        tee: StreamTee,
         result: StreamResult,
     ) -> None:
+        """Tell those who got it live, but will not get the stored event: nothing was said, or it
+        was refused."""
         error = None if result.error is None else _words(result.error)
         for channel, binding in sinks:
-            if binding.channel_id in tee.taken:
-                await channel.finish_stream(announced, None, binding, error)
+            await channel.finish_stream(announced, None, binding, error)
 
     def _sinks(
         self, announced: RoomEvent, context: RoomContext
@@ -202,7 +209,7 @@ class Answers:
         *,
         announced: RoomEvent | None = None,
         streamed: frozenset[str] = frozenset(),
-    ) -> None:
+    ) -> Committed:
         """A pass of its own for an answer (R146, R148, R151)."""
         root.reentries += 1
         refuse = None
@@ -221,6 +228,7 @@ class Answers:
         )
         if committed.delivered is not None:
             root.pending.append(committed.delivered)  # type: ignore[arg-type]
+        return committed
 
     async def _failed(
         self,
@@ -248,8 +256,7 @@ class Answers:
                 "channel_id": binding.channel_id,
             },
         )
-        if context.room.status.accepts_events:
-            await self._timeline().record(note)
+        await self._timeline().record(note)
         await self._hooks.observe(HookTrigger.ON_ERROR, note, context)
 
 

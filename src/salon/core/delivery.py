@@ -12,7 +12,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
+from salon.core.effects import SideEffects
 from salon.core.framework import FrameworkEvents
 from salon.core.hooks import HookRegistry
 from salon.core.lanes import Lanes
@@ -25,6 +27,7 @@ from salon.models import (
     ChannelCategory,
     DeliveryError,
     DeliveryResult,
+    EventStatus,
     HookTrigger,
     RoomContext,
     RoomEvent,
@@ -76,6 +79,7 @@ class Delivery:
         channels: ChannelRegistry,
         hooks: HookRegistry,
         framework: FrameworkEvents,
+        effects: SideEffects,
         ask: Ask,
         timeout: float = 30.0,
     ) -> None:
@@ -83,6 +87,7 @@ class Delivery:
         self._channels = channels
         self._hooks = hooks
         self._framework = framework
+        self._effects = effects
         self._ask = ask
         self._timeout = timeout
         self.rooms = Lanes("delivery lanes")
@@ -102,28 +107,35 @@ class Delivery:
         await self._observing.close(timeout)
 
     async def _execute(self, item: DeliverySet, root: RootCall) -> Mapping[str, DeliveryResult]:
-        transports = [
+        told = [
             binding
             for binding in item.targets
-            if binding.category is ChannelCategory.TRANSPORT and may_deliver(binding)
+            if item.bare or binding.category is ChannelCategory.TRANSPORT
         ]
-        outcomes = await asyncio.gather(*(self._deliver(item, binding) for binding in transports))
+        outcomes = await asyncio.gather(*(self._deliver(item, binding) for binding in told))
         if not item.bare:
             self._hand_to_agents(item, root)
-        results = {outcome.channel_id: outcome for outcome in outcomes}
+        results = {outcome.channel_id: outcome for outcome in outcomes if outcome is not None}
         await self._report(item, results)
-        if not item.bare and self._hooks.wants(HookTrigger.AFTER_BROADCAST, item.event.room_id):
-            self._observing.put(
-                item.event.room_id,
-                lambda: self._hooks.observe(HookTrigger.AFTER_BROADCAST, item.event, item.context),
-            )
+        if not item.bare and item.event.status is not EventStatus.BLOCKED:
+            self._observe(item)
         return results
 
-    async def _deliver(self, item: DeliverySet, binding: ChannelBinding) -> DeliveryResult:
+    def _observe(self, item: DeliverySet) -> None:
+        """AFTER_BROADCAST, and the observers of the decision that came before (R163)."""
+        for trigger in (HookTrigger.BEFORE_BROADCAST, HookTrigger.AFTER_BROADCAST):
+            if self._hooks.wants(trigger, item.event.room_id):
+                self._observing.put(
+                    item.event.room_id,
+                    partial(self._hooks.observe, trigger, item.event, item.context),
+                )
+
+    async def _deliver(self, item: DeliverySet, binding: ChannelBinding) -> DeliveryResult | None:
+        """None: nothing was to be delivered, and nothing failed."""
         channel_id = binding.channel_id
         try:
             async with asyncio.timeout(self._timeout):
-                await self._deliver_to(item, binding)
+                delivered = await self._deliver_to(item, binding)
         except TimeoutError:
             error = DeliveryError(code="timeout", message=f"took longer than {self._timeout:g} s")
         except Exception as failure:  # noqa: BLE001 - recorded as this target's failure
@@ -134,26 +146,31 @@ class Delivery:
                 retryable=getattr(failure, "retryable", True),
             )
         else:
-            return DeliveryResult(channel_id=channel_id, status="sent")
+            return DeliveryResult(channel_id=channel_id, status="sent") if delivered else None
         return DeliveryResult(channel_id=channel_id, status="failed", error=error)
 
-    async def _deliver_to(self, item: DeliverySet, binding: ChannelBinding) -> None:
+    async def _deliver_to(self, item: DeliverySet, binding: ChannelBinding) -> bool:
         channel = self._channels.find(binding.channel_id)
         if channel is None:
             _log.warning("channel %s is bound but not registered", binding.channel_id)
-            return
+            return False
         event = item.event
         if item.announced is not None and binding.channel_id in item.streamed:
             await channel.finish_stream(item.announced, event, binding, None)
-            return
+            return True
         if not item.bare:
             content = transcode(event.content, binding.capabilities)
             if content is None:
                 raise UntranscodableError(binding.channel_id)
             if content is not event.content:
                 event = event.model_copy(update={"content": content})
-        await channel.on_event(event, binding, item.context)
+        output = await channel.on_event(event, binding, item.context)
+        if not item.bare:
+            await self._effects.keep_output(event.room_id, output)
+        if binding.category is not ChannelCategory.TRANSPORT or not may_deliver(binding):
+            return False
         await channel.deliver(event, binding, item.context)
+        return True
 
     def _hand_to_agents(self, item: DeliverySet, root: RootCall) -> None:
         source = self._channels.find(item.event.source.channel_id)

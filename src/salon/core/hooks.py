@@ -189,7 +189,7 @@ class HookRegistry:
         _log.error("hook %s at %s: %s", hook.name, hook.trigger.value, message)
         self._on_failure(hook, kind, message)
         if hook.fail_closed or hook.trigger.fails_closed:
-            return HookResult.block(f"{kind}: {hook.name}")
+            return HookResult.block(f"{kind}:{hook.name}")
         return HookResult()
 
 

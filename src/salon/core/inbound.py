@@ -61,6 +61,8 @@ class Inbound:
             async with asyncio.timeout(self._timeout) as budget:
                 committed = await self._before_commit(channel, message, room_id, root, budget)
         except TimeoutError:
+            if not budget.expired():
+                raise  # somebody else's
             self._framework.emit("process_timeout", room_id=room_id)
             return InboundResult(None, True, "process_timeout")
         return await self.finish(committed, root, room_id, detached=detached)
@@ -70,9 +72,13 @@ class Inbound:
     ) -> InboundResult:
         """Wait for the delivery set and every answer (stage 18), unless told or bound not to."""
         results: Mapping[str, Any] = {}
-        inside = self._delivery.rooms.inside(room_id) or any(
-            self._delivery.agents.inside(f"{room_id}/{channel.channel_id}")
-            for channel in self._channels
+        inside = (
+            self._locks.held(room_id)
+            or self._delivery.rooms.inside(room_id)
+            or any(
+                self._delivery.agents.inside(f"{room_id}/{channel.channel_id}")
+                for channel in self._channels
+            )
         )
         if committed.delivered is not None and not detached and not inside:
             results = await asyncio.shield(committed.delivered)
@@ -91,9 +97,12 @@ class Inbound:
             room_id = await self._router.route(
                 channel.channel_id, str(channel.channel_type), message.sender_id, message.metadata
             )
-        if room_id is None or await self._store.get_room(room_id) is None:
-            made = await self._rooms.create(Room(id=room_id) if room_id else Room())
-            room_id = made.id
+        if room_id is None:
+            return (await self._rooms.create(Room())).id
+        if await self._store.get_room(room_id) is None:
+            async with self._locks.locked(room_id):  # of two messages one makes the room (R182)
+                if await self._store.get_room(room_id) is None:
+                    await self._rooms.create(Room(id=room_id))
         return room_id
 
     async def _before_commit(
@@ -116,8 +125,15 @@ class Inbound:
                         room_id, event.source.participant_id, channel.channel_id
                     )
             return await self._timeline.run(
-                Pass(event, root, on_commit=lambda: budget.reschedule(None))
+                Pass(event, root, on_commit=lambda: _point_of_no_return(budget))
             )
+
+
+def _point_of_no_return(budget: asyncio.Timeout) -> None:
+    """From here on no timeout interferes (R205); one that already struck does win."""
+    if budget.expired():
+        raise TimeoutError
+    budget.reschedule(None)
 
 
 def _with_message_fields(event: RoomEvent, message: InboundMessage, room_id: str) -> RoomEvent:

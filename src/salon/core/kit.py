@@ -11,7 +11,13 @@ from salon.base import SYSTEM_CLOCK, Clock
 from salon.core.answers import Answers
 from salon.core.context import Contexts
 from salon.core.delivery import Delivery, RootCall
-from salon.core.errors import ChannelNotFoundError, RoomClosedError, RoomNotFoundError
+from salon.core.effects import SideEffects
+from salon.core.errors import (
+    ChannelNotFoundError,
+    RoomClosedError,
+    RoomKitError,
+    RoomNotFoundError,
+)
 from salon.core.framework import FrameworkEvent, FrameworkEvents
 from salon.core.hooks import HookFn, HookOutcome, HookRegistration, HookRegistry
 from salon.core.inbound import Inbound
@@ -75,11 +81,13 @@ class RoomKit:
         self._contexts = Contexts(self.store)
         self._shutdown_timeout = shutdown_timeout
         self._opened = False
+        self._effects = SideEffects(self.store)
         answers = Answers(
             channels=self.channels,
             contexts=self._contexts,
             hooks=self.hooks,
             framework=self.framework,
+            effects=self._effects,
             timeline=lambda: self._timeline,
             max_chain_depth=max_chain_depth,
         )
@@ -88,6 +96,7 @@ class RoomKit:
             channels=self.channels,
             hooks=self.hooks,
             framework=self.framework,
+            effects=self._effects,
             ask=answers.ask,
             timeout=delivery_timeout,
         )
@@ -98,6 +107,7 @@ class RoomKit:
             framework=self.framework,
             contexts=self._contexts,
             delivery=self._delivery,
+            effects=self._effects,
             clock=clock,
         )
         self._rooms = Rooms(
@@ -345,13 +355,16 @@ class RoomKit:
         )
         root = RootCall()
         committed = await self._timeline.run(Pass(event, root))
-        if committed.event is None:
+        if committed.event is None and committed.reason == "room_closed":
             raise RoomClosedError(room_id)
+        if committed.event is None:
+            raise RoomKitError(f"room {room_id!r} refused the event: {committed.reason}")
         await self._inbound.finish(committed, root, room_id, detached=detached)
         return committed.event
 
     async def record(self, event: RoomEvent) -> RoomEvent | None:
-        """Write a framework record (source ``system``) into a timeline, without hooks (R34)."""
+        """Write a framework record (source ``system``) into a timeline, without hooks (R34). None
+        if the room is gone or closed (R21)."""
         return await self._timeline.record(event)
 
     def on_commit(self, listener: Callable[[RoomEvent], None]) -> Callable[[], None]:
@@ -398,7 +411,7 @@ class RoomKit:
             await self.hooks.observe(trigger, payload, context)
             return HookOutcome(payload)
         outcome = await self.hooks.decide(trigger, payload, context)
-        await self._timeline.keep(outcome.tasks, outcome.observations)
+        await self._effects.keep(outcome.tasks, outcome.observations)
         return outcome
 
     def on(self, name: str) -> Callable[[Callable[[FrameworkEvent], None]], Callable[..., None]]:

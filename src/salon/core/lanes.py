@@ -44,6 +44,7 @@ class Lanes:
         future: asyncio.Future[Any] = loop.create_future()
         if self._closed:
             future.set_exception(LaneClosedError(f"{self.name} are closed"))
+            future.exception()  # nobody has to look
             return future
         self._queues.setdefault(key, deque()).append((job, future))
         if key not in self._workers:
@@ -68,13 +69,18 @@ class Lanes:
 
     async def _work(self, key: str) -> None:
         queue = self._queues[key]
+        current = asyncio.current_task()
         try:
             while queue:
                 job, future = queue[0]
                 try:
                     result = await job()
                 except asyncio.CancelledError:
-                    raise
+                    if current is None or current.cancelling():
+                        raise
+                    if not future.done():  # the job's own doing; the lane goes on
+                        future.set_exception(LaneClosedError("the work was cancelled"))
+                        future.exception()
                 except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for the job
                     if not future.done():
                         future.set_exception(error)

@@ -33,7 +33,7 @@ DETACHED_KEY = "roomkit:detached_channels"
 class Recorder(Protocol):
     """What rooms need of the timeline."""
 
-    async def record(self, event: RoomEvent) -> RoomEvent | None: ...
+    async def record(self, event: RoomEvent, *, closing: bool = False) -> RoomEvent | None: ...
 
 
 class Rooms:
@@ -76,7 +76,7 @@ class Rooms:
             room.status, room.closed_at = RoomStatus.CLOSED, utc_now()
             room = await self._store.update_room(room)
         event = system_event(room_id, EventType.SYSTEM, "room_closed")
-        await self._timeline().record(event)
+        await self._timeline().record(event, closing=True)
         self._framework.emit("room_closed", room_id=room_id)
         await self._announce(HookTrigger.ON_ROOM_CLOSED, event)
         return await self._get(room_id)

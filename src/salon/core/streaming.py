@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+from salon.core.errors import RoomKitError
 from salon.core.ports.channel import Channel, StreamOutcome
 from salon.models import ChannelBinding, RoomContext, RoomEvent
 
@@ -146,7 +147,7 @@ class StreamTee:
                 break
             for task in done:
                 if task is reader:
-                    error = reader.exception()
+                    error = _failure(reader)
                     deadline = loop.time() + PLAYOUT_S
                     self._end_sinks()
                 elif (outcome := self._outcome(task, running)) and outcome.interrupted:
@@ -166,7 +167,7 @@ class StreamTee:
     def _outcome(
         task: asyncio.Future[StreamOutcome], running: dict[asyncio.Future[StreamOutcome], _Sink]
     ) -> StreamOutcome | None:
-        error = task.exception()
+        error = _failure(task)
         if error is None:
             return task.result()
         channel_id = running[task].binding.channel_id
@@ -178,9 +179,19 @@ class StreamTee:
             sink.put(None)
 
 
+def _failure(task: asyncio.Future[Any]) -> BaseException | None:
+    """Why a task failed; one that ended in a cancellation of its own making failed too."""
+    if task.cancelled():
+        return RoomKitError("the work was cancelled")
+    return task.exception()
+
+
 async def _close(stream: AsyncIterator[str]) -> None:
     """Stop the generation: no more tokens, no new tool call."""
     closing = getattr(stream, "aclose", None)
-    if closing is not None:
-        with suppress(RuntimeError):
-            await closing()
+    if closing is None:
+        return
+    try:
+        await closing()
+    except Exception:  # noqa: BLE001 - the answer is over, whatever its source says to that
+        _log.warning("closing an answer failed", exc_info=True)

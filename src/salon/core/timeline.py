@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from salon.base import SYSTEM_CLOCK, Clock
+from salon.base import SYSTEM_CLOCK, Clock, SalonError
 from salon.core.context import Contexts
 from salon.core.delivery import Delivery, DeliverySet, RootCall
+from salon.core.effects import SideEffects
 from salon.core.errors import RoomNotFoundError
 from salon.core.framework import FrameworkEvents
 from salon.core.hooks import HookOutcome, HookRegistry
@@ -21,15 +23,15 @@ from salon.models import (
     EventStatus,
     HookTrigger,
     InjectedEvent,
-    Observation,
     Room,
     RoomContext,
     RoomEvent,
-    Task,
 )
 from salon.models.base import utc_now
 
 _log = logging.getLogger("salon.core.timeline")
+
+T = TypeVar("T")
 
 MAX_WAITING = 1024
 """Delivery sets that may wait in one room; beyond, new events are refused as `room_busy`."""
@@ -43,6 +45,8 @@ class Committed:
     reason: str | None = None
     duplicate: bool = False
     delivered: asyncio.Future[Mapping[str, DeliveryResult]] | None = None
+    targets: frozenset[str] = frozenset()
+    """The channels it goes to."""
 
     @property
     def blocked(self) -> bool:
@@ -77,6 +81,7 @@ class Timeline:
         framework: FrameworkEvents,
         contexts: Contexts,
         delivery: Delivery,
+        effects: SideEffects,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._store = store
@@ -85,6 +90,7 @@ class Timeline:
         self._framework = framework
         self._contexts = contexts
         self._delivery = delivery
+        self._effects = effects
         self._clock = clock
         self.listeners: list[Callable[[RoomEvent], None]] = []
 
@@ -96,7 +102,7 @@ class Timeline:
             if room is None:
                 raise RoomNotFoundError(event.room_id)
             if not room.status.accepts_events:
-                self._framework.emit("room_refused_event", room_id=room.id, event_id=event.id)
+                self._refused(room.id, event)
                 return Committed(None, "room_closed")
             if self._delivery.rooms.waiting(room.id) >= MAX_WAITING:
                 return Committed(None, "room_busy")
@@ -109,21 +115,36 @@ class Timeline:
                 outcome = HookOutcome(event, blocked=True, blocked_by=item.refuse)
             else:
                 outcome = await self._decide(event, context)
+                if not await self._open(room.id):  # a hook may have closed it
+                    return Committed(None, "room_closed")
             item.on_commit()
-            return await self._commit(item, outcome, context)
+            return await _unbroken(self._commit(item, outcome, context))
 
-    async def record(self, event: RoomEvent) -> RoomEvent | None:
-        """A lifecycle entry: committed and delivered without hooks and without the status gate
-        (R24, R34)."""
+    async def record(self, event: RoomEvent, *, closing: bool = False) -> RoomEvent | None:
+        """A lifecycle entry: committed and delivered without hooks (R34). Only that of the closing
+        itself passes the status gate (R24); None if it was refused."""
         async with self._locks.locked(event.room_id):
             room = await self._store.get_room(event.room_id)
             if room is None:
                 return None
+            if not (closing or room.status.accepts_events):
+                self._refused(room.id, event)
+                return None
             context = await self._contexts.of(room)
             ready = event.model_copy(update={"status": EventStatus.DELIVERED})
-            stored = await self._append(ready)
-            self._plan(stored, context, RootCall())
-            return stored
+            return await _unbroken(self._record(ready, context))
+
+    async def _record(self, event: RoomEvent, context: RoomContext) -> RoomEvent:
+        stored = await self._append(event)
+        self._plan(stored, context, RootCall())
+        return stored
+
+    def _refused(self, room_id: str, event: RoomEvent) -> None:
+        self._framework.emit("room_refused_event", room_id=room_id, event_id=event.id)
+
+    async def _open(self, room_id: str) -> bool:
+        room = await self._store.get_room(room_id)
+        return room is not None and room.status.accepts_events
 
     async def _first(self, event: RoomEvent) -> RoomEvent | None:
         """The event that already has this idempotency key (R195, R196)."""
@@ -153,9 +174,9 @@ class Timeline:
         )
         stored = await self._append(event)
         reason = outcome.reason or outcome.blocked_by
-        delivered = self._plan(stored, context, item.root, item=item)
+        delivered, reached = self._plan(stored, context, item.root, item=item)
         await self._inject(outcome.injected, context, item.root)
-        await self.keep(outcome.tasks, outcome.observations)
+        await self._effects.keep(outcome.tasks, outcome.observations)
         if outcome.blocked:
             self._framework.emit(
                 "event_blocked",
@@ -166,12 +187,11 @@ class Timeline:
             )
             return Committed(stored, reason, delivered=delivered)
         self._framework.emit("event_processed", room_id=stored.room_id, event_id=stored.id)
-        return Committed(stored, delivered=delivered)
+        return Committed(stored, delivered=delivered, targets=reached)
 
     async def _append(self, event: RoomEvent) -> RoomEvent:
-        """The transaction, shielded: once begun it is not cancelled (R205)."""
-        commit = asyncio.ensure_future(self._store.commit_event(event, at=utc_now()))
-        stored = await asyncio.shield(commit)
+        """The transaction."""
+        stored = await self._store.commit_event(event, at=utc_now())
         for listener in list(self.listeners):
             try:
                 listener(stored)
@@ -181,7 +201,7 @@ class Timeline:
 
     def _plan(
         self, event: RoomEvent, context: RoomContext, root: RootCall, *, item: Pass | None = None
-    ) -> asyncio.Future[Mapping[str, DeliveryResult]]:
+    ) -> tuple[asyncio.Future[Mapping[str, DeliveryResult]], frozenset[str]]:
         """Every index goes through the lane, also one without targets (R138)."""
         recent = (*context.recent_events, event)
         context = RoomContext(context.room, context.bindings, context.participants, recent)
@@ -193,7 +213,8 @@ class Timeline:
             announced=item.announced if item else None,
             streamed=item.streamed if item else frozenset(),
         )
-        return self._delivery.plan(delivery_set, root)
+        reached = frozenset(binding.channel_id for binding in delivery_set.targets)
+        return self._delivery.plan(delivery_set, root), reached
 
     async def _inject(
         self, injected: list[InjectedEvent], context: RoomContext, root: RootCall
@@ -203,17 +224,31 @@ class Timeline:
             event = addition.event.model_copy(
                 update={"room_id": context.room.id, "status": EventStatus.DELIVERED}
             )
-            stored = await self._append(event)
+            try:
+                stored = await self._append(event)
+            except (SalonError, ValueError):
+                _log.exception("an injected event was not stored")
+                continue
             named = addition.target_channel_ids or ()
             bindings = tuple(item for item in context.bindings if item.channel_id in named)
             self._delivery.plan(DeliverySet(stored, context, bindings, bare=True), root)
 
-    async def keep(self, tasks: list[Task], observations: list[Observation]) -> None:
-        """Persist side effects; a failure is logged and undoes nothing (R72)."""
-        for task in tasks:
-            await self._store.add_task(task)
-        for observation in observations:
-            await self._store.add_observation(observation)
+
+async def _unbroken(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` to its end even if the caller is cancelled meanwhile; the cancellation rises
+    after it. What was begun under the lock ends under the lock (R205)."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        if task.exception() is not None:
+            _log.error("a commit failed", exc_info=task.exception())
+        raise cancelled
+    return task.result()
 
 
 def _refusal(event: RoomEvent) -> str | None:

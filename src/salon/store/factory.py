@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from salon.base import ConfigurationError, MissingExtraError
+from salon.base import SYSTEM_CLOCK, Clock, ConfigurationError, MissingExtraError
 from salon.core.memory.calls import MemoryCallLog
 from salon.core.memory.store import MemoryStore
 from salon.core.ports.calls import CallLog
@@ -32,14 +32,14 @@ class Stores:
         await self.conversation.close()
 
 
-def make_stores(url: str) -> Stores:
+def make_stores(url: str, *, clock: Clock = SYSTEM_CLOCK) -> Stores:
     """The stores that `url` names: ``memory://`` or ``sqlite:///path`` (three slashes and a
     relative path, four and an absolute one). Opens nothing yet.
 
     Raises `ConfigurationError` for other URLs, `MissingExtraError` without the "store" extra.
     """
     if url in ("memory://", "memory:"):
-        return Stores(MemoryStore(), MemoryCallLog())
+        return Stores(MemoryStore(clock=clock), MemoryCallLog())
     path = _sqlite_path(url)
     for module in ("sqlalchemy", "aiosqlite", "alembic"):
         if find_spec(module) is None:
@@ -49,7 +49,7 @@ def make_stores(url: str) -> Stores:
     from salon.store.sql import SqlStore
 
     database = Database(path)
-    return Stores(SqlStore(database), SqlCallLog(database))
+    return Stores(SqlStore(database, clock=clock), SqlCallLog(database))
 
 
 def _sqlite_path(url: str) -> Path:

@@ -1,1 +1,48 @@
-"""Test kit: for our own tests and for those of everyone who builds on Salon."""
+"""Tools for testing what talks: virtual time, calls in memory, scripted engines, spoken fixtures.
+
+Nothing here needs pytest but `salon.testing.fixtures`.
+"""
+
+from salon.providers.mock import MockAIProvider
+from salon.testing.calls import CallPair, CallRefusedError
+from salon.testing.clock import VirtualClock
+from salon.testing.engine import scripted_engine
+from salon.testing.house import ScriptedRooms, scripted_gateway, scripted_rooms
+from salon.testing.loop import (
+    StalledError,
+    VirtualTimeLoop,
+    VirtualTimePolicy,
+    run_virtual,
+    virtual_time,
+)
+from salon.testing.sockets import MemorySocket, Received
+from salon.testing.speech import add_noise, silence, speak, tone
+from salon.testing.vad import EnergyVad, ScriptedVad
+from salon.voice.stt.mock import MockSpeechToText
+from salon.voice.tts.mock import MockTextToSpeech
+
+__all__ = [
+    "CallPair",
+    "CallRefusedError",
+    "EnergyVad",
+    "MemorySocket",
+    "MockAIProvider",
+    "MockSpeechToText",
+    "MockTextToSpeech",
+    "Received",
+    "ScriptedRooms",
+    "ScriptedVad",
+    "StalledError",
+    "VirtualClock",
+    "VirtualTimeLoop",
+    "VirtualTimePolicy",
+    "add_noise",
+    "run_virtual",
+    "scripted_engine",
+    "scripted_gateway",
+    "scripted_rooms",
+    "silence",
+    "speak",
+    "tone",
+    "virtual_time",
+]

@@ -241,7 +241,9 @@ def test_the_hints_are_plain_bounded_and_cover_every_intent() -> None:
     hints = AGENT.speech_hints()
     assert hints is AGENT.speech_hints()
     assert 1000 < len(hints.phrases) < MAX_PHRASES
-    assert all(p == p.lower() and p.replace(" ", "").replace("'", "").isalpha() for p in hints.phrases)
+    assert all(
+        p == p.lower() and p.replace(" ", "").replace("'", "").isalpha() for p in hints.phrases
+    )
     assert {"what is salon", "no", "eight o'clock"} <= set(hints.phrases)
     assert any("half past seven" in p for p in hints.phrases)
 

@@ -13,14 +13,28 @@ def found(text: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("text", "time"),
     [
-        ("at seven", "19:00"), ("at 7", "19:00"), ("7:30", "19:30"), ("7.30 pm", "19:30"),
-        ("half past seven", "19:30"), ("a quarter past six", "18:15"), ("quarter to eight", "19:45"),
-        ("quarter to one", "12:45"), ("seven thirty", "19:30"), ("seven forty five", "19:45"),
-        ("eight o'clock", "20:00"), ("ten in the morning", "10:00"), ("seven in the evening", "19:00"),
-        ("noon", "12:00"), ("twelve am", "00:00"), ("nine at night", "21:00"), ("8pm", "20:00"),
-        ("at eleven", "11:00"), ("at 19:00", "19:00"), ("seven p.m.", "19:00"),
+        ("at seven", "19:00"),
+        ("at 7", "19:00"),
+        ("7:30", "19:30"),
+        ("7.30 pm", "19:30"),
+        ("half past seven", "19:30"),
+        ("a quarter past six", "18:15"),
+        ("quarter to eight", "19:45"),
+        ("quarter to one", "12:45"),
+        ("seven thirty", "19:30"),
+        ("seven forty five", "19:45"),
+        ("eight o'clock", "20:00"),
+        ("ten in the morning", "10:00"),
+        ("seven in the evening", "19:00"),
+        ("noon", "12:00"),
+        ("twelve am", "00:00"),
+        ("nine at night", "21:00"),
+        ("8pm", "20:00"),
+        ("at eleven", "11:00"),
+        ("at 19:00", "19:00"),
+        ("seven p.m.", "19:00"),
     ],
-)  # fmt: skip
+)
 def test_times(text: str, time: str) -> None:
     assert found(text).get("time") == time
 
@@ -33,11 +47,16 @@ def test_what_is_no_time(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "day"),
     [
-        ("on friday", "Friday"), ("next friday", "next Friday"), ("this monday", "Monday"),
-        ("tomorrow evening", "tomorrow evening"), ("the day after tomorrow", "the day after tomorrow"),
-        ("tonight", "tonight"), ("this evening", "this evening"), ("Saturdays", "Saturday"),
+        ("on friday", "Friday"),
+        ("next friday", "next Friday"),
+        ("this monday", "Monday"),
+        ("tomorrow evening", "tomorrow evening"),
+        ("the day after tomorrow", "the day after tomorrow"),
+        ("tonight", "tonight"),
+        ("this evening", "this evening"),
+        ("Saturdays", "Saturday"),
     ],
-)  # fmt: skip
+)
 def test_days(text: str, day: str) -> None:
     assert found(text) == {"day": day}
 
@@ -45,11 +64,19 @@ def test_days(text: str, day: str) -> None:
 @pytest.mark.parametrize(
     ("text", "party"),
     [
-        ("for four", "4"), ("four people", "4"), ("for people", "4"), ("to people", "2"),
-        ("twenty one guests", "21"), ("just me", "1"), ("me and my wife", "2"), ("six", "6"),
-        ("a table for too on friday", "2"), ("a couple of people", "2"), ("for 12", "12"),
+        ("for four", "4"),
+        ("four people", "4"),
+        ("for people", "4"),
+        ("to people", "2"),
+        ("twenty one guests", "21"),
+        ("just me", "1"),
+        ("me and my wife", "2"),
+        ("six", "6"),
+        ("a table for too on friday", "2"),
+        ("a couple of people", "2"),
+        ("for 12", "12"),
     ],
-)  # fmt: skip
+)
 def test_parties(text: str, party: str) -> None:
     assert found(text).get("party") == party
 
@@ -57,10 +84,12 @@ def test_parties(text: str, party: str) -> None:
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("my name is Anna Miller", "Anna Miller"), ("under the name of smith please", "Smith"),
-        ("for Smith", "Smith"), ("the name is jones and friday", "Jones"),
+        ("my name is Anna Miller", "Anna Miller"),
+        ("under the name of smith please", "Smith"),
+        ("for Smith", "Smith"),
+        ("the name is jones and friday", "Jones"),
     ],
-)  # fmt: skip
+)
 def test_names(text: str, name: str) -> None:
     assert found(text).get("name") == name
 
@@ -82,10 +111,13 @@ def test_all_slots_of_one_sentence() -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("19:30", "seven thirty in the evening"), ("12:00", "noon"), ("09:05", "nine oh five in the morning"),
-        ("13:45", "one forty five in the afternoon"), ("00:15", "twelve fifteen in the morning"),
+        ("19:30", "seven thirty in the evening"),
+        ("12:00", "noon"),
+        ("09:05", "nine oh five in the morning"),
+        ("13:45", "one forty five in the afternoon"),
+        ("00:15", "twelve fifteen in the morning"),
     ],
-)  # fmt: skip
+)
 def test_times_are_spoken(value: str, said: str) -> None:
     assert slots.spoken_time(value) == said
 

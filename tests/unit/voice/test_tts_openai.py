@@ -24,7 +24,7 @@ async def server() -> AsyncIterator[SpeechServer]:
 @pytest.fixture
 async def engine(server: SpeechServer) -> AsyncIterator[OpenAITextToSpeech]:
     engine = OpenAITextToSpeech(
-        server.url + "/", "sk-secret", "model-1", "voice-1", read_timeout=0.3, max_connections=2
+        server.url + "/", "sk-secret", "model-1", "voice-1", read_timeout=1.0, max_connections=2
     )
     await engine.start()
     yield engine
@@ -92,7 +92,7 @@ async def test_closing_early_breaks_the_request_off(
     chunks = engine.synthesize("Hello")
     await anext(chunks)
     await chunks.aclose()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(5):
         await server.broken_off.wait()
 
 

@@ -246,7 +246,8 @@ async def test_speaks_with_sound_and_words() -> None:
     ],
 )
 async def test_program_that_does_not_start_is_an_error(mode: str, message: str) -> None:
-    pool = WorkerPool("fake", command(mode), processes=2, start_timeout=0.5)
+    timeout = 0.3 if mode == "silent" else 10
+    pool = WorkerPool("fake", command(mode), processes=2, start_timeout=timeout)
     with pytest.raises(SpeechError, match=message):
         await pool.start()
     assert pool.pids == ()
@@ -316,7 +317,7 @@ async def test_engine_failure_leaves_the_process_alive() -> None:
 
 
 async def test_stalled_worker_is_killed() -> None:
-    async with running(stall_timeout=0.1) as pool:
+    async with running(stall_timeout=0.5) as pool:
         with pytest.raises(SpeechError, match="no answer for"):
             await speak(pool, "stall")
         assert await speak(pool, "fine")
@@ -328,7 +329,7 @@ async def test_cancelled_worker_is_free_again() -> None:
         before = pool.pids
         async with aclosing(pool.speak({"text": "endless"}, RATE)) as sounds:
             await anext(sounds)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(5):
             assert await speak(pool, "fine")
         assert pool.pids == before
         assert pool.statistics().cancelled == 1
@@ -339,13 +340,13 @@ async def test_worker_deaf_to_cancel_is_killed() -> None:
         before = pool.pids
         async with aclosing(pool.speak({"text": "deaf"}, RATE)) as sounds:
             await anext(sounds)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(5):
             assert await speak(pool, "fine")
         assert pool.pids != before
 
 
 async def test_waiting_is_bounded_and_counted() -> None:
-    async with running(max_waiting=1, wait_timeout=0.1) as pool:
+    async with running(max_waiting=1, wait_timeout=0.5) as pool:
         async with aclosing(pool.speak({"text": "endless"}, RATE)) as sounds:
             await anext(sounds)
             waiting = asyncio.create_task(speak(pool, "waits"))
@@ -370,7 +371,7 @@ async def test_cancelled_waiter_takes_no_process_along() -> None:
         await asyncio.wait([waiter])
         waiting.cancel()  # in the moment in which the process has been given to it
         await asyncio.wait([waiting])
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(5):
             assert await speak(pool, "fine")
 
 

@@ -43,11 +43,14 @@ class MemoryLocks(RoomLockManager):
     def locked(self, room_id: str) -> AbstractAsyncContextManager[None]:
         return self._locked(room_id)
 
+    def held(self, room_id: str) -> bool:
+        return any(
+            hold.active and hold.manager is self and hold.room_id == room_id for hold in _held.get()
+        )
+
     @asynccontextmanager
     async def _locked(self, room_id: str) -> AsyncIterator[None]:
-        if any(
-            hold.active and hold.manager is self and hold.room_id == room_id for hold in _held.get()
-        ):
+        if self.held(room_id):
             yield
             return
         entry = self._entries.setdefault(room_id, _Entry())

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from salon.base import SYSTEM_CLOCK, Clock
 from salon.core.errors import RoomNotFoundError
 from salon.core.ports.store import ConversationStore
 from salon.models import (
@@ -22,7 +23,6 @@ from salon.models import (
     RoomStatus,
     Task,
 )
-from salon.models.base import utc_now
 
 
 @dataclass(slots=True)
@@ -43,7 +43,8 @@ class MemoryStore(ConversationStore):
 
     is_process_local = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
         self._rooms: dict[str, _RoomData] = {}
         self._made = 0
 
@@ -72,7 +73,7 @@ class MemoryStore(ConversationStore):
         known.agent_response_policy = room.agent_response_policy
         known.timers.inactive_after_seconds = room.timers.inactive_after_seconds
         known.timers.closed_after_seconds = room.timers.closed_after_seconds
-        known.updated_at = utc_now()
+        known.updated_at = self._clock.now()
         return known.model_copy(deep=True)
 
     async def patch_room_metadata(
@@ -92,11 +93,10 @@ class MemoryStore(ConversationStore):
         self, *, status: RoomStatus | None = None, limit: int = 50, offset: int = 0
     ) -> list[Room]:
         found = [
-            data.room
-            for data in sorted(self._rooms.values(), key=lambda item: item.order, reverse=True)
-            if status is None or data.room.status is status
+            data for data in self._rooms.values() if status is None or data.room.status is status
         ]
-        return [room.model_copy(deep=True) for room in found[offset : offset + limit]]
+        found.sort(key=lambda data: (data.room.created_at, data.order), reverse=True)
+        return [data.room.model_copy(deep=True) for data in found[offset : offset + limit]]
 
     async def find_room_ids_by_channel(
         self, channel_id: str, *, status: RoomStatus | None = None, limit: int = 2
@@ -249,7 +249,7 @@ class MemoryStore(ConversationStore):
         return [person.model_copy(deep=True) for person in people]
 
     async def add_task(self, task: Task) -> Task:
-        self._of(task.room_id).tasks.append(task)
+        self._of(task.room_id).tasks.append(task.model_copy(deep=True))
         return task
 
     async def list_tasks(self, room_id: str) -> list[Task]:
@@ -257,7 +257,8 @@ class MemoryStore(ConversationStore):
         return [] if data is None else list(data.tasks)
 
     async def add_observation(self, observation: Observation) -> Observation:
-        self._of(observation.room_id).observations.append(observation)
+        copy = observation.model_copy(deep=True)
+        self._of(observation.room_id).observations.append(copy)
         return observation
 
     async def list_observations(self, room_id: str) -> list[Observation]:

@@ -16,5 +16,11 @@ class RoomLockManager(ABC):
         """Hold the lock of a room. Cancelling the wait leaves nothing locked; entering again in
         the same execution context (child tasks included) succeeds at once (R202)."""
 
+    def held(self, room_id: str) -> bool:
+        """Whether the caller holds the lock of a room; then it must not wait for others that need
+        it (R128)."""
+        del room_id
+        return False
+
     async def close(self) -> None:  # noqa: B027 - optional to override
         """Free everything; idempotent."""

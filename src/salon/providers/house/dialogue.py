@@ -148,7 +148,8 @@ class Dialogue:
             return self._deny(tokens(text), got, state)
         if action in ("book", "inform"):
             return self._fill(got, state, "")
-        return None
+        named = state.asked in ("confirm", "change") and _CHANGEABLE.keys() & set(tokens(text))
+        return self._change(tokens(text), got, state) if named and action is None else None
 
     def _affirm(self, got: Understanding, state: State) -> str:
         if got.slots or got.bare or state.asked != "confirm":

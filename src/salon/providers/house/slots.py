@@ -169,7 +169,10 @@ def _time(words: tuple[str, ...], at: int) -> Found | None:
     follows = words[end] if end < len(words) else ""
     if minute and minute[0] in (10, 15, 20, 30, 40, 45, 50) and follows not in _PEOPLE:
         return _clock(hour, minute[0], words, at, minute[1])
-    if follows in ("oclock", "am", "pm") or words[end : end + 2] == ("in", "the"):
+    if follows in ("oclock", "am", "pm") or words[end : end + 2] in (
+        ("in", "the"),
+        ("at", "night"),
+    ):
         return _clock(hour, 0, words, at, end + (follows == "oclock"))
     before = words[at - 1] if at else ""
     if before in ("at", "around", "about", "until", "before", "after") and follows not in _PEOPLE:

@@ -1,5 +1,7 @@
 """Commits and timelines in a store."""
 
+# ruff: noqa: N802 - tests are named for the rule they hold
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,7 @@
 """Bindings, participants and side effects in a store."""
 
+# ruff: noqa: N802 - tests are named for the rule they hold
+
 from __future__ import annotations
 
 from salon.core.ports.store import ConversationStore

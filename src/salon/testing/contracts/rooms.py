@@ -1,5 +1,7 @@
 """Rooms in a store."""
 
+# ruff: noqa: N802 - tests are named for the rule they hold
+
 from __future__ import annotations
 
 import asyncio

@@ -25,7 +25,7 @@ BEGIN: Final = "<s>"
 END: Final = "</s>"
 BACKGROUND_SHARE: Final = 0.5
 """Part of the lowest order's probability that belongs to the background words."""
-BACKOFF: Final = 1.0
+BACKOFF: Final = 0.4
 """Weight of the lower order against Witten-Bell's; more makes the model more open."""
 
 MAX_PHRASES: Final = 5000

@@ -11,7 +11,7 @@ import pocketsphinx
 
 from salon.voice.stt.language_model import build_language_model
 
-BACKGROUND_WORDS: Final = 2000
+BACKGROUND_WORDS: Final = 800
 GENERIC: Final = "generic"
 """The key of the model that comes with PocketSphinx, for free speech."""
 CEPSTRAL_MEAN: Final = "60.5,-7.5,1.4,10,2,-0.8,2.3,-2.3,-4,-2.8,-0.1,-1,-1.7"

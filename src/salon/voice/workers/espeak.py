@@ -26,6 +26,7 @@ ALIASES: Final = {"zh": "cmn", "no": "nb", "tl": "fil", "iw": "he", "in": "id"}
 NORMAL_WPM: Final = 175
 CHUNK_MS: Final = 60
 _SENTENCE_END: Final = re.compile(r"[.!?…。！？][\"'”’»)\]\s]*$")
+_SWITCH: Final = re.compile(r"\([^)]*\)?")  # where a foreign word changes the language
 _VARIANT: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 _SYNCHRONOUS = 2
@@ -96,7 +97,7 @@ class _Times:
         kind = event.type
         if kind == _PHONEME:
             self._end_phoneme(at)
-            ipa = event.id.string.decode("utf-8", "ignore")
+            ipa = _SWITCH.sub("", event.id.string.decode("utf-8", "ignore"))
             if ipa.strip("_: "):
                 self._phoneme = (ipa, at)
         elif kind == _WORD:
@@ -230,7 +231,8 @@ class Espeak:
         while listed[index]:
             # A priority byte, then the language's name.
             voice = listed[index].contents
-            names.setdefault(ctypes.string_at(voice.languages + 1).decode(), voice.identifier.decode())
+            language = ctypes.string_at(voice.languages + 1).decode().lower()
+            names.setdefault(language, voice.identifier.decode())
             index += 1
         return names
 

@@ -26,6 +26,8 @@ PIPE_BYTES: Final = 1 << 17
 START_TIMEOUT_S: Final = 10.0
 EXIT_TIMEOUT_S: Final = 1.5
 """How long a worker may take to leave after its standard input closed, before it is killed."""
+LAST_WORDS_TIMEOUT_S: Final = 0.5
+"""How long to listen for the reason why a worker did not start."""
 MAX_LOGGED_LINES: Final = 100
 MAX_LINE_BYTES: Final = 300
 _SECRET_WORDS: Final = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "SALON_")
@@ -170,6 +172,7 @@ class WorkerProcess:
             message = f"no hello from the worker within {self._start_timeout:g} s"
             raise SpeechError(self.name, message) from error
         except EOFError as error:
+            await self._scope.drain(LAST_WORDS_TIMEOUT_S)
             message = f"the worker ended at once. {self.last_words}"
             raise SpeechError(self.name, message) from error
         except FrameError as error:
