@@ -169,5 +169,3 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 
 if __name__ == "__main__":
     raise SystemExit(1 if main(sys.argv[1:])["over"] else 0)
-
-

@@ -60,8 +60,8 @@ async def pipeline(calls: int, codec: str) -> float:
             session.receive(chunks[(tick + 7 * number) % len(chunks)])
         vad.run()
         for session in sessions:
-            session._on_tick(tick)  # noqa: SLF001 - the ticker's part, without waiting for it
-            session.events._items.clear()  # noqa: SLF001 - nobody reads here
+            session._on_tick(tick)
+            session.events._items.clear()
     spent = time.process_time_ns() - started
     for session in sessions:
         await session.close()

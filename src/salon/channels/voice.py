@@ -13,7 +13,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from salon.base import TaskScope
+from salon.base import SalonError, TaskScope
 from salon.core.kit import RoomKit
 from salon.core.ports.channel import Channel, StreamOutcome
 from salon.models import (
@@ -63,6 +63,8 @@ class Caller:
     room_id: str
     participant_id: str
     name: str | None = None
+    interrupts: bool = True
+    """What this voice says stops the agent (V115)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -82,6 +84,22 @@ class _Utterance:
             track = playback.speech
             if track is not None and track.played_ms >= self.played_ms:
                 self.played_ms, self.heard = track.played_ms, track.heard()
+
+    def drop(self, caller: Caller) -> None:
+        """One listener is gone; without listeners it is over."""
+        self.note_heard()
+        if self.tracks.pop(caller, None) is None:
+            return
+        if not self.tracks:
+            self.stop()
+        else:
+            self.check()
+
+    def check(self) -> None:
+        """It is over when nobody's playback runs any more."""
+        if all(who.session.player.current is not track for who, track in self.tracks.items()):
+            self.note_heard()
+            self.over.set()
 
     def stop(self) -> None:
         """Nobody hears more of it."""
@@ -172,11 +190,8 @@ class VoiceChannel(Channel):
         if not callers:
             self._rooms.pop(caller.room_id, None)
         utterance = self._utterances.get(caller.room_id)
-        if utterance is not None and caller in utterance.tracks:
-            if len(utterance.tracks) == 1:
-                utterance.stop()
-            else:
-                del utterance.tracks[caller]
+        if utterance is not None:
+            utterance.drop(caller)
 
     def media(self, caller: Caller, event: MediaEvent) -> None:
         """A media event of a caller, in order."""
@@ -188,6 +203,9 @@ class VoiceChannel(Channel):
                 if event.text.strip() and self._kit is not None:
                     self._scope.spawn(self._heard(self._kit, caller, event), name="turn")
             case BargeIn():
+                utterance = self._utterances.get(caller.room_id)
+                if utterance is not None and caller in utterance.tracks:
+                    utterance.stop()
                 self._observe(HookTrigger.ON_BARGE_IN, caller, event)
             case Interrupted() | TrackEnded():
                 self._playback_event(caller, event)
@@ -218,12 +236,9 @@ class VoiceChannel(Channel):
         if utterance is None or playback is None or playback.ssrc != event.ssrc:
             return
         if isinstance(event, Interrupted):
-            utterance.stop()
-        elif all(
-            other.session.player.current is not track for other, track in utterance.tracks.items()
-        ):
-            utterance.note_heard()
-            utterance.over.set()
+            utterance.drop(caller)  # only this one hears no more of it
+        else:
+            utterance.check()
 
     def _committed(self, event: RoomEvent) -> None:
         """A person said or typed something new: the agent stops talking."""
@@ -232,8 +247,17 @@ class VoiceChannel(Channel):
             and event.status is EventStatus.DELIVERED
             and event.chain_depth == 0
             and event.source.channel_type is not ChannelType.AI
+            and self._may_interrupt(event)
         ):
             self.interrupt(event.room_id)
+
+    def _may_interrupt(self, event: RoomEvent) -> bool:
+        session_id = event.metadata.get("session_id")
+        return all(
+            caller.interrupts
+            for caller in self._rooms.get(event.room_id, ())
+            if caller.session.id == session_id
+        )
 
     async def _heard(self, kit: RoomKit, caller: Caller, event: Final) -> None:
         """A finished utterance goes into the room (V90-V95)."""
@@ -299,8 +323,13 @@ class VoiceChannel(Channel):
             for caller in callers:
                 caller.session.events.post(news)
 
+        try:
+            engine = self._engine.synthesizer()
+        except SalonError as error:  # the answer is read, not heard
+            notify(Failed("tts", str(error)))
+            return StreamOutcome(text=None)
         speech = Speech(
-            self._engine.synthesizer(),
+            engine,
             self._scope,
             self._engine.clock,
             settings=self._voice,

@@ -29,13 +29,14 @@ class CommandExecutor:
         self._queue: deque[Command] = deque()
         self._wake = asyncio.Event()
         self._current: asyncio.Task[None] | None = None
+        self._running: Command | None = None
         self.refused = 0
         """Commands that found the queue full."""
 
     @property
-    def waiting(self) -> bool:
-        """A command is being waited for."""
-        return self._current is not None
+    def running(self) -> Command | None:
+        """The command that is being waited for."""
+        return self._running
 
     def submit(self, command: Command) -> bool:
         """Queue a command; False if the queue is full."""
@@ -49,6 +50,10 @@ class CommandExecutor:
     def abort(self) -> None:
         """Cancel the command being waited for and forget those behind it."""
         self._queue.clear()
+        self.skip()
+
+    def skip(self) -> None:
+        """Cancel the command being waited for; those behind it run."""
         if self._current is not None:
             self._current.cancel()
 
@@ -61,11 +66,12 @@ class CommandExecutor:
             await self._wake.wait()
 
     async def _one(self, command: Command) -> None:
+        self._running = command
         self._current = current = asyncio.ensure_future(self._run(command))
         try:
             await asyncio.wait({current})
         finally:
-            self._current = None
+            self._current = self._running = None
             if not current.done():
                 current.cancel()
                 await asyncio.gather(current, return_exceptions=True)

@@ -116,7 +116,8 @@ class Gateway:
         _, late = await asyncio.wait(waiting, timeout=max(timeout, 0.0))
         if late:
             _log.warning("%d calls still live after %.0f s are ended", len(late), timeout)
-            for session in self._sessions.values():
+            for session in list(self._sessions.values()):
+                session.stopping = True
                 session.hangup(HangupReason.SERVER_UNAVAILABLE)
             await asyncio.wait(late, timeout=5.0)
         for task in waiting:

@@ -63,7 +63,14 @@ class RoomHandler(CallHandler):
             )
         except ValueError as error:
             raise CommandError(f"the room cannot be entered: {error}") from None
-        self._caller = Caller(session.media, self.room_id, participant_id, query.name)
+        turns = self._turns_for(query)
+        self._caller = Caller(
+            session.media,
+            self.room_id,
+            participant_id,
+            query.name,
+            interrupts=turns.strategy is not InterruptionStrategy.DISABLED,
+        )
         self._channel.join(self._caller)
         engine = session.services.engine
         try:
@@ -73,7 +80,7 @@ class RoomHandler(CallHandler):
             recognizer = None
         return HearingConfig(
             segments=segments(option.vad) or SegmenterConfig(),
-            turns=self._turns_for(query),
+            turns=turns,
             recognizer=recognizer,
             hints=engine.hints(),
             language=option.asr.language if option.asr else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +67,10 @@ from salon.voice.stt.base import SpeechToText
 _log = logging.getLogger("salon.gateway")
 
 EARLY_SECONDS = 2
+_BYTES_PER_SECOND = {"pcm": 32_000}
+_BYTES_PER_SECOND_PACKED = 8_000
+INACTIVITY_CHECK_S = 1.0
+"""How often inactivity is looked for (G136)."""
 """Binary frames before `invite` are kept for this long; older ones are dropped (G43)."""
 END_TIMEOUT_S = 4.0
 """A handler and the recordings get this long at the end; the socket closes within 5 s (G321)."""
@@ -103,7 +107,16 @@ class _Early:
     def add(self, payload: bytes) -> None:
         self.frames.append(payload)
         self.size += len(payload)
-        while self.size > EARLY_SECONDS * 32_000 and len(self.frames) > 1:
+        self._trim(_BYTES_PER_SECOND["pcm"])
+
+    def take(self, codec: str) -> deque[bytes]:
+        """What is kept, now that its codec is known."""
+        self._trim(_BYTES_PER_SECOND.get(codec, _BYTES_PER_SECOND_PACKED))
+        kept, self.frames, self.size = self.frames, deque(), 0
+        return kept
+
+    def _trim(self, bytes_per_second: int) -> None:
+        while self.size > EARLY_SECONDS * bytes_per_second and len(self.frames) > 1:
             self.size -= len(self.frames.popleft())
             self.dropped += 1
 
@@ -126,6 +139,8 @@ class Session:
         self.ended_at: float | None = None
         self.reason: str | None = None
         self.failed = False
+        self.stopping = False
+        """The server is being shut down: the connection closes with 1001 (G21)."""
         self.early = _Early()
         self.done = asyncio.Event()
         self._transport: BaseTransport | None = None
@@ -177,12 +192,14 @@ class Session:
         """Queue a command; what overtakes does so here (G34). False if the queue is full (G35)."""
         if self._ending:
             return False
-        if self._executor.waiting:
+        running = self._executor.running
+        if running is not None:
             if isinstance(command, HangupCommand | RejectCommand):
                 self._executor.abort()
             elif isinstance(command, InterruptCommand):
-                self._interrupt(command)
-                return True
+                self._interrupt(command)  # now, and again after what was sent before it
+                if isinstance(running, PlayCommand):
+                    self._executor.skip()
         if self._executor.submit(command):
             return True
         self.error("command", f"too many commands wait, {command.command} was not taken", 429)
@@ -274,6 +291,13 @@ class Session:
             await self._dispatch(command)
         except SalonError as error:
             self.error("command", str(error))
+        except Exception:  # noqa: BLE001 - the edge of a command; the client is told (G32)
+            _log.exception("command %s of call %s failed", command.command, self.id)
+            if isinstance(command, InviteCommand | AcceptCommand):  # G33
+                self.error(command.command, "internal failure", 500)
+                self.hangup(HangupReason.FAILED, failed=True)
+            else:
+                self.error("command", "internal failure", 500)
 
     async def _dispatch(self, command: Command) -> None:
         match command:
@@ -351,11 +375,10 @@ class Session:
         self.emit(AnswerEvent(track_id=self.id, timestamp=self._now(), sdp="", refer=False))
         self.services.on_answered(self)
         self._warn(option)
-        early, self.early.frames = self.early.frames, deque()
-        for payload in early:
+        for payload in self.early.take(media.codec.name):
             media.receive(payload)
         if option.inactivity_timeout:
-            self._watch_inactivity(option.inactivity_timeout, media, media.frames_in)
+            self._watch_inactivity(option.inactivity_timeout, media)
 
     def _warn(self, option: CallOption) -> None:
         """What was asked for and is not to be had; the call goes on."""
@@ -398,6 +421,9 @@ class Session:
                 self._handler.media(event)
             except SalonError as error:
                 self.error("server", str(error))
+            except Exception:  # noqa: BLE001 - handlers are plugged in; the call goes on
+                _log.exception("the handler of call %s failed", self.id)
+                self.error("server", "internal failure", 500)
             if isinstance(event, TrackEnded) and not self._ending:
                 if event.wait_input_ms:
                     self._arm(event.wait_input_ms, server)
@@ -431,19 +457,24 @@ class Session:
             self._wait_input.cancel()
             self._wait_input = None
 
-    def _watch_inactivity(self, seconds: int, media: MediaSession, seen: int) -> None:
+    def _watch_inactivity(self, seconds: int, media: MediaSession) -> None:
         """No packet for `seconds` ends the call (G60, G136)."""
+        loop = asyncio.get_running_loop()
+        seen, since = media.frames_in, loop.time()
 
         def check() -> None:
+            nonlocal seen, since
             if self._ending:
                 return
-            if media.frames_in == seen:
+            if media.frames_in != seen:
+                seen, since = media.frames_in, loop.time()
+            elif loop.time() - since >= seconds:
                 self.emit(InactivityEvent(track_id=self.id, timestamp=self._now()))
                 self.hangup(HangupReason.INACTIVITY_TIMEOUT)
-            else:
-                self._watch_inactivity(seconds, media, media.frames_in)
+                return
+            self._inactivity = loop.call_later(INACTIVITY_CHECK_S, check)
 
-        self._inactivity = asyncio.get_running_loop().call_later(seconds, check)
+        self._inactivity = loop.call_later(INACTIVITY_CHECK_S, check)
 
     def _ping(self) -> None:
         if self._transport is None or self._ending:
@@ -458,24 +489,36 @@ class Session:
         for timer in (self._inactivity, self._pinger):
             if timer is not None:
                 timer.cancel()
-        try:
-            if self._media is not None and self._pumping is not None:
-                await asyncio.wait_for(self._media.close(), END_TIMEOUT_S / 2)
-                await asyncio.wait({self._pumping}, timeout=END_TIMEOUT_S / 4)
-            self._disarm()
-            await asyncio.wait_for(self._handler.end(str(reason)), END_TIMEOUT_S / 4)
-        except TimeoutError:
-            _log.warning("call %s did not end cleanly in time", self.id)
-        except Exception:  # noqa: BLE001 - the outer edge of the call; it must end all the same
-            _log.exception("ending call %s failed", self.id)
+        if self._media is not None and self._pumping is not None:
+            await self._bounded(self._media.close(), END_TIMEOUT_S / 2)
+            await asyncio.wait({self._pumping}, timeout=END_TIMEOUT_S / 4)
+        self._disarm()
+        await self._bounded(self._handler.end(str(reason)), END_TIMEOUT_S / 4)
         self.ended_at = self.services.clock.time()
         self._farewell(reason)
         self.state = advance(self.state, Signal.HANGUP)
         if self._transport is not None:
-            self._transport.close(1011 if self.failed else 1000)
+            self._transport.close(self._close_code(reason))
         await self._scope.close()
-        self.services.on_ended(self)
-        self.done.set()
+        try:
+            self.services.on_ended(self)
+        finally:
+            self.done.set()
+
+    async def _bounded(self, step: Coroutine[Any, Any, None], timeout: float) -> None:
+        """One step of the end; a call ends all the same if it fails."""
+        try:
+            await asyncio.wait_for(step, timeout)
+        except TimeoutError:
+            _log.warning("call %s did not end cleanly in time", self.id)
+        except Exception:  # noqa: BLE001 - the outer edge of the call; it must end all the same
+            _log.exception("ending call %s failed", self.id)
+
+    def _close_code(self, reason: HangupReason | str) -> int:
+        """G21."""
+        if self.failed:
+            return 1011
+        return 1001 if reason is HangupReason.SERVER_UNAVAILABLE and self.stopping else 1000
 
     def _farewell(self, reason: HangupReason | str) -> None:
         """`trackEnd` of the main track, then `hangup`, the last frame (G112, G120)."""

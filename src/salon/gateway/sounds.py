@@ -51,10 +51,13 @@ class SoundLoader:
                 path = resolve_below(root, name)
             except PolicyError:
                 continue
-            if path.is_file():
-                if path.stat().st_size > MAX_BYTES:
-                    raise SoundError(f"file is larger than {MAX_BYTES} bytes")
-                return path.read_bytes()
+            try:
+                if path.is_file():
+                    if path.stat().st_size > MAX_BYTES:
+                        raise SoundError(f"file is larger than {MAX_BYTES} bytes")
+                    return path.read_bytes()
+            except OSError as error:
+                raise SoundError(f"file not readable: {error.strerror}") from None
         raise SoundError("file not found below the media folders of this server")
 
     async def _fetch(self, url: str) -> bytes:
@@ -79,7 +82,7 @@ class SoundLoader:
                 raise SoundError(f"more than {MAX_REDIRECTS} redirects")
         except TimeoutError:
             raise SoundError(f"not loaded within {FETCH_TIMEOUT_S:.0f} s") from None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise SoundError(f"not loaded: {type(error).__name__}") from None
         except PolicyError as error:
             raise SoundError(str(error)) from None

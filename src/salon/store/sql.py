@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Insert, Select, Table, delete, func, insert, select, update
+from sqlalchemy import Insert, Select, Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -29,6 +29,7 @@ from salon.models import (
 from salon.store import rows
 from salon.store.database import Database
 from salon.store.schema import (
+    UtcDateTime,
     bindings,
     events,
     observations,
@@ -43,6 +44,21 @@ Statement = Callable[[str], Insert]
 """A statement by the name of the dialect."""
 
 _PAGE = 32
+_LAST_INDEX = 2**63 - 1
+
+_AT = bindparam("at", type_=UtcDateTime)
+_COUNT = (
+    update(rooms)
+    .where(rooms.c.id == bindparam("this"))
+    .values(
+        event_count=rooms.c.event_count + 1,
+        latest_index=func.coalesce(rooms.c.latest_index, -1) + 1,
+        updated_at=_AT,
+        last_activity_at=_AT,
+    )
+    .returning(rooms.c.latest_index)
+)
+_ADD_EVENT = insert(events)
 
 
 class SqlStore(ConversationStore):
@@ -209,24 +225,14 @@ class SqlStore(ConversationStore):
 
     async def commit_event(self, event: RoomEvent, *, at: datetime) -> RoomEvent:
         values, copy = rows.event_row(event), event.model_copy(deep=True)
-        count = (
-            update(rooms)
-            .where(rooms.c.id == event.room_id)
-            .values(
-                event_count=rooms.c.event_count + 1,
-                latest_index=func.coalesce(rooms.c.latest_index, -1) + 1,
-                updated_at=at,
-                last_activity_at=at,
-            )
-            .returning(rooms.c.latest_index)
-        )
+        this = {"this": event.room_id, "at": at}
 
         async def work(connection: AsyncConnection) -> int:
             # Counting first takes the row's lock: whoever commits next sees this index.
-            index: int | None = (await connection.execute(count)).scalar()
+            index: int | None = (await connection.execute(_COUNT, this)).scalar()
             if index is None:
                 raise RoomNotFoundError(copy.room_id)
-            await connection.execute(insert(events), values | {"index": index})
+            await connection.execute(_ADD_EVENT, values | {"index": index})
             return index
 
         try:
@@ -279,9 +285,9 @@ class SqlStore(ConversationStore):
         if not include_blocked:
             query = query.where(events.c.status != str(EventStatus.BLOCKED))
         if after_index is not None:
-            query = query.where(number > after_index)
+            query = query.where(number > min(after_index, _LAST_INDEX))
         elif before_index is not None:
-            query = query.where(number < before_index)
+            query = query.where(number < min(before_index, _LAST_INDEX))
         else:
             query = query.offset(offset)
         backwards = before_index is not None or (newest_first and after_index is None)

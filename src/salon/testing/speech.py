@@ -67,7 +67,8 @@ def tone(ms: int, frequency: float = 440.0, *, level: float = 0.3) -> Samples:
     """A sine at 16 kHz that an `EnergyVad` takes for speech; `level` 1.0 is full scale."""
     at = np.arange(ms * SAMPLE_RATE // 1000, dtype=np.float64)
     wave = np.sin(2 * np.pi * frequency / SAMPLE_RATE * at)
-    return (level * 32_767 * wave).astype(np.int16)
+    samples: Samples = (level * 32_767 * wave).astype(np.int16)
+    return samples
 
 
 def add_noise(samples: Samples, snr_db: float, seed: int = 1) -> Samples:

@@ -20,7 +20,8 @@ class EnergyVad(SileroModel):
         """1.0 or 0.0 for each window."""
         del context, state
         power = np.mean(np.square(windows), axis=1)
-        return (power > self._threshold).astype(np.float32)
+        speech: Floats = (power > self._threshold).astype(np.float32)
+        return speech
 
 
 class ScriptedVad(SileroModel):

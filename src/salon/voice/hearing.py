@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from salon.base import ConfigurationError, TaskScope
+from salon.base import ConfigurationError, SalonError, TaskScope
 from salon.media.frame import SAMPLE_RATE, Samples
 from salon.models.speech import NO_HINTS, SpeechHints
 from salon.voice.engine import VoiceEngine
@@ -72,7 +72,11 @@ class _OpenTurn:
     index: int
     start_ms: int
     utterance: Utterance | None
+    told: bool
+    """`Speaking` went out for its speech."""
     partial: str = field(default="")
+    held: Partial | None = None
+    """Interim words that wait for `Speaking` (G120)."""
 
 
 class Hearing:
@@ -107,6 +111,7 @@ class Hearing:
         self._last_arrival = 0.0
         self._tail = SpeechTail()
         self._turn: _OpenTurn | None = None
+        self._speaking = self._segmenter is None
         self._next_index = 0
         self._finishing: asyncio.Task[None] | None = None
         self.last_turn: TurnClock | None = None
@@ -185,8 +190,11 @@ class Hearing:
             for event in self._segmenter.feed(probability, t_ms):
                 match event:
                     case SpeechStarted():
-                        self._post(Speaking(event.start_ms))
-                    case SpeechEnded() | SilenceLasted():
+                        self._announce(event.start_ms)
+                    case SpeechEnded():
+                        self._speaking = False
+                        self._post(Silence(event.start_ms, event.duration_ms))
+                    case SilenceLasted():
                         self._post(Silence(event.start_ms, event.duration_ms))
         if self._machine is not None:
             corrected = self._tail.correct(probability, self._heard_until(end_sample))
@@ -199,6 +207,17 @@ class Hearing:
         if start >= 0:
             return self._history[start:end]
         return np.concatenate((self._history[start:], self._history[:end]))
+
+    def _announce(self, start_ms: int) -> None:
+        """`Speaking`, then the words that waited for it (G120)."""
+        self._speaking = True
+        self._post(Speaking(start_ms))
+        turn = self._turn
+        if turn is not None:
+            turn.told = True
+            if turn.held is not None:
+                self._post(turn.held)
+                turn.held = None
 
     def _act(self, actions: tuple[Action, ...]) -> None:
         for action in actions:
@@ -215,7 +234,7 @@ class Hearing:
     def _begin(self, start_ms: int) -> None:
         index = self._next_index
         self._next_index += 1
-        turn = _OpenTurn(index, start_ms, None)
+        turn = _OpenTurn(index, start_ms, None, self._speaking)
         self._turn = turn
         self._post(TurnStarted(index, start_ms))
         recognizer = self._config.recognizer
@@ -226,7 +245,11 @@ class Hearing:
             if self._turn is turn and result.text and result.text != turn.partial:
                 turn.partial = result.text
                 now = self.now_ms()
-                self._post(Partial(index, result.text, start_ms, now, result.confidence))
+                event = Partial(index, result.text, start_ms, now, result.confidence)
+                if turn.told:
+                    self._post(event)
+                else:
+                    turn.held = event
                 if self._machine is not None:
                     self._act(self._machine.transcript(result.text, now))
 
@@ -273,8 +296,9 @@ class Hearing:
         began = self._engine.clock.monotonic()
         try:
             result = await utterance.finish()
-        except SpeechError as error:
-            self._post(Failed(error.engine, str(error), 500))
+        except SalonError as error:
+            sender = error.engine if isinstance(error, SpeechError) else "asr"
+            self._post(Failed(sender, str(error), 500))
             return
         finally:
             utterance.cancel()

@@ -16,7 +16,7 @@ import numpy as np
 from salon.base import Clock
 from salon.media.frame import FRAME_MS, FRAME_SAMPLES, Samples
 from salon.voice.events import Interrupted, MediaEvent, TrackEnded, TrackStarted
-from salon.voice.speaking import SpeechTrack
+from salon.voice.speaking import SpeechTrack, SpokenPiece
 
 _ssrc = itertools.count(random.SystemRandom().randrange(1 << 30))
 
@@ -60,7 +60,8 @@ class Playback:
     paused: bool = False
     cut: bool = False
     """`Interrupted` was posted; what still plays is the tail."""
-    stop_after_piece: bool = False
+    last_piece: SpokenPiece | None = None
+    """Ends with this piece (a graceful interruption)."""
     fade_left: int = 0
     fade_total: int = 0
 
@@ -102,14 +103,25 @@ class Player:
             return None
         cut = self._cut(playback)
         speech = playback.speech
-        if graceful and speech is not None and not playback.streaming and speech.played:
-            playback.stop_after_piece = True
+        if graceful and speech is not None and self._ends_with_piece(playback, speech):
             return cut
-        if fade_ms >= FRAME_MS and not playback.paused and not playback.fade_total:
-            playback.fade_total = playback.fade_left = fade_ms // FRAME_MS
+        if fade_ms >= FRAME_MS and not playback.paused:
+            if not playback.fade_total:
+                playback.fade_total = playback.fade_left = fade_ms // FRAME_MS
             return cut
         self._end(playback)
         return cut
+
+    @staticmethod
+    def _ends_with_piece(playback: Playback, speech: SpeechTrack) -> bool:
+        if playback.streaming or playback.paused or not speech.played:
+            return False
+        current = speech.current()
+        if playback.last_piece is None and current is not None:
+            playback.last_piece = current[0]
+            if not speech.shared:
+                speech.speech.drop_queue()
+        return True
 
     def _cut(self, playback: Playback) -> Interrupted | None:
         speech = playback.speech
@@ -157,8 +169,9 @@ class Player:
             if self._is_over(playback):
                 self._end(playback)
             return None
-        if playback.stop_after_piece:
-            self._end_with_piece(playback)
+        if playback.last_piece is not None and self._beyond(playback, playback.last_piece):
+            self._end(playback)
+            return None
         return frame
 
     def _faded(self, playback: Playback, frame: Samples | None) -> Samples | None:
@@ -171,11 +184,11 @@ class Player:
         gain = np.linspace(high, low, FRAME_SAMPLES, endpoint=False, dtype=np.float32)
         return (frame * gain).astype(np.int16)
 
-    def _end_with_piece(self, playback: Playback) -> None:
-        speech = playback.speech
-        current = speech.current() if speech is not None else None
-        if current is None or (current[0].done and current[1] >= current[0].total_ms):
-            self._end(playback)
+    @staticmethod
+    def _beyond(playback: Playback, piece: SpokenPiece) -> bool:
+        """The frame just taken belongs to a later piece."""
+        current = playback.speech.current() if playback.speech is not None else None
+        return current is not None and current[0] is not piece
 
     @staticmethod
     def _is_over(playback: Playback) -> bool:

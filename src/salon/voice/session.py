@@ -143,7 +143,7 @@ class MediaSession:
             recorder.outbound(frame)
         if frame is not None:
             self._emit(frame)
-        elif player.current is None:
+        elif not player.audible:
             self._note_speaking()
 
     def _emit(self, frame: Samples) -> None:
@@ -166,10 +166,12 @@ class MediaSession:
         self.player.stop()
         self._tick.cancel()
         self.hearing.close()
-        await self.scope.close()
-        if self.recorder is not None:
-            await self.recorder.close()
-        self.events.close()
+        try:
+            await self.scope.close()
+            if self.recorder is not None:
+                await self.recorder.close()
+        finally:
+            self.events.close()
 
 
 __all__ = ["MediaSession", "Playback", "SpeechTrack"]

@@ -8,6 +8,7 @@ the ticker; synthesis runs ahead of the fastest listener by a bounded amount.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ import numpy as np
 from salon.base import Clock, SalonError, TaskScope
 from salon.media.frame import FRAME_MS, FRAME_SAMPLES, Samples
 from salon.media.timing import PhonemeTime, WordTime
-from salon.voice.errors import SpeechError
 from salon.voice.events import Failed, Synthesized
 from salon.voice.tts.base import DEFAULT_VOICE, SpeechChunk, TextToSpeech, VoiceSettings
+
+_log = logging.getLogger("salon.voice")
 
 AHEAD_FRAMES = 15_000 // FRAME_MS
 """Synthesis pauses when this much sound waits unplayed."""
@@ -179,6 +181,11 @@ class Speech:
         if self.pieces and not self.pieces[-1].done:
             self.pieces[-1].finish()
 
+    def drop_queue(self) -> None:
+        """Finish what is being synthesized and nothing after it."""
+        self._queue.clear()
+        self.end()
+
     @property
     def idle(self) -> bool:
         """Nothing is queued and nothing is being synthesized."""
@@ -192,6 +199,12 @@ class Speech:
                 self._room_ahead.set()
 
     async def _synthesize(self) -> None:
+        try:
+            await self._work()
+        finally:
+            self.ended = True
+
+    async def _work(self) -> None:
         while True:
             while self._queue:
                 waiting = self._queue.popleft()
@@ -200,7 +213,6 @@ class Speech:
                 elif waiting.samples is not None:
                     self._ready(waiting.text, waiting.samples)
             if self._closing:
-                self.ended = True
                 return
             self._wake.clear()
             self._asleep = True
@@ -219,8 +231,9 @@ class Speech:
         began = self._clock.monotonic()
         first: float | None = None
         self.pieces.append(piece)
-        chunks = engine.synthesize(text, settings)
+        chunks = None
         try:
+            chunks = engine.synthesize(text, settings)
             while True:
                 async with asyncio.timeout(STARVED_S):
                     chunk = await anext(chunks, None)
@@ -235,10 +248,11 @@ class Speech:
         except TimeoutError:
             message = f"{engine.name} gave no sound for {STARVED_S:.0f} s"
             self._notify(Failed("tts", message, 500))
-        except SpeechError as error:
-            self._notify(Failed("tts", str(error), 500))
         except SalonError as error:
             self._notify(Failed("tts", str(error), 500))
+        except Exception:  # noqa: BLE001 - engines are plugged in; the next piece starts afresh
+            _log.exception("the voice %s failed", engine.name)
+            self._notify(Failed("tts", f"{engine.name} failed (see the log)", 500))
         finally:
             piece.finish()
             if (close := getattr(chunks, "aclose", None)) is not None:

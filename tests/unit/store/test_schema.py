@@ -53,7 +53,7 @@ def test_R95_postgresql_gets_the_same_constraints() -> None:
     dialect = postgresql.dialect()
     made = {name: str(CreateTable(table).compile(dialect=dialect)) for name, table in _tables()}
     assert made.keys() == TABLES
-    assert 'PRIMARY KEY (room_id, index)' in made["events"]
+    assert "PRIMARY KEY (room_id, index)" in made["events"]
     assert "UNIQUE (room_id, idempotency_key)" in made["events"]
     assert "TIMESTAMP WITH TIME ZONE" in made["rooms"]
     assert "seq BIGSERIAL" in made["rooms"]

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 
 from salon.store import SqlCallLog, SqlStore, Stores, make_stores
+from salon.store.migrate import bring_up_to_date
 from salon.testing.contracts import CallLogContract, StoreContract
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with a schema and nothing in it, made once."""
+    path = tmp_path_factory.mktemp("store") / "empty.db"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        bring_up_to_date(connection)
+    engine.dispose()
+    return path
+
+
 @pytest.fixture
-async def stores(tmp_path: Path) -> AsyncIterator[Stores]:
+async def stores(empty: Path, tmp_path: Path) -> AsyncIterator[Stores]:
+    shutil.copy(empty, tmp_path / "salon.db")
     stores = make_stores(f"sqlite:///{tmp_path}/salon.db")
     await stores.open()
     yield stores

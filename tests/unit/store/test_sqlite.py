@@ -147,6 +147,7 @@ async def test_R95_two_stores_on_one_file_share_the_numbering(url: str) -> None:
         await stores.close()
 
 
+@pytest.mark.slow
 async def test_R209_several_processes_share_the_numbering(url: str, stores: Stores) -> None:
     await new_room(stores.conversation)
     command = [sys.executable, "-c", COMMITTER, url, "40"]

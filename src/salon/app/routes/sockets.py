@@ -87,7 +87,8 @@ def sockets(house: House) -> APIRouter:
 
 
 async def _close(socket: WebSocket) -> None:
+    """Close a socket the page may have closed first."""
     try:
         await socket.close(1001)
-    except RuntimeError:
+    except (RuntimeError, WebSocketDisconnect):
         return

@@ -36,6 +36,11 @@ _FOREIGN = 1.4
 _MAX_WORDS = 40
 _BOOKING = frozenset({"book", "change", "affirm", "deny", "inform"})
 
+_REPLIES = frozenset({"change", "affirm", "deny"})
+_BOOKED = frozenset({"booking", "reservation", "table"})
+_ALONE = 0.8
+"""How sure it must be of a reply to nothing that was asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Understanding:
@@ -98,6 +103,8 @@ class Understander:
         bare = next((f.value for f in found if not f.sure), None)
         intent, score = self._match(words, found, booking)
         accepted = intent if self._accepts(intent, score, booking, found) else None
+        if accepted in _REPLIES and not booking and score < _ALONE and not _BOOKED & set(words):
+            accepted = None
         if booking and found and (accepted is None or accepted in {"book", "inform"}):
             content = _rest_weight(words, found, self)
             accepted = "inform" if accepted or content <= 2.5 * len(found) else None

@@ -251,6 +251,8 @@ class TimelineContract:
             ({"limit": 2, "before_index": 6}, [4, 5]),
             ({"limit": 2, "before_index": 6, "newest_first": True}, [4, 5]),
             ({"before_index": 0}, []),
+            ({"before_index": 10**30, "limit": 2}, [8, 9]),
+            ({"after_index": 10**30}, []),
             ({"limit": 0}, []),
             ({"limit": 0, "before_index": 6}, []),
             ({"types": [EventType.TYPING, EventType.EDIT]}, [4, 5, 8]),
