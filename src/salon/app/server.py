@@ -18,6 +18,7 @@ from salon.app.house import House
 from salon.app.settings import Settings
 from salon.app.tls import local_addresses, local_names, self_signed
 from salon.base import ConfigurationError
+from salon.base.policy import EVERY_ADDRESS
 from salon.transport.upgrade import media_protocol
 
 _log = logging.getLogger("salon.app")
@@ -61,7 +62,7 @@ def urls_of(settings: Settings, port: int) -> list[str]:
     """Where the page can be opened, the likeliest first."""
     scheme = "https" if settings.tls else "http"
     hosts = [settings.host]
-    if settings.host in {"0.0.0.0", "::", ""}:
+    if settings.host in EVERY_ADDRESS:
         hosts = ["localhost", *local_addresses()]
     elif not settings.exposed:
         hosts = ["localhost" if settings.host == "127.0.0.1" else settings.host]

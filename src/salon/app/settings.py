@@ -13,6 +13,7 @@ from typing import Any
 from salon.app import variables as var
 from salon.app.variables import Variable, setting, variables_of
 from salon.base import BrowserPolicy, ConfigurationError, MissingExtraError, is_loopback
+from salon.base.policy import EVERY_ADDRESS
 
 MIN_KEY = 16
 """Shortest API key that is accepted, in characters."""
@@ -238,7 +239,7 @@ class Settings:
     @property
     def browser_policy(self) -> BrowserPolicy:
         """What web pages may do here: the address listened on counts as a host of ours."""
-        own = {self.host.lower()} if self.host not in {"0.0.0.0", "::", ""} else set()
+        own = {self.host.lower()} if self.host not in EVERY_ADDRESS else set()
         return BrowserPolicy(hosts=self.allowed_hosts | own, origins=self.allowed_origins)
 
     def secrets(self) -> tuple[str, ...]:

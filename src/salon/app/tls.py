@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from salon.base import ConfigurationError, MissingExtraError
+from salon.base.policy import EVERY_ADDRESS
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -21,7 +22,7 @@ _RENEW_DAYS = 14
 
 def local_names(host: str) -> tuple[str, ...]:
     """Every name and address this machine is likely called by, `host` first."""
-    found = [] if host in {"0.0.0.0", "::", ""} else [host]
+    found = [] if host in EVERY_ADDRESS else [host]
     found += ["localhost", "127.0.0.1", "::1"]
     machine = socket.gethostname()
     if machine and len(machine) <= 63:

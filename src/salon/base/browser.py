@@ -59,4 +59,8 @@ class BrowserPolicy:
             parts = urlsplit(origin)
         except ValueError:
             return False
-        return bool(host) and parts.scheme in {"http", "https"} and parts.netloc.lower() == host.lower()
+        return (
+            bool(host)
+            and parts.scheme in {"http", "https"}
+            and parts.netloc.lower() == host.lower()
+        )

@@ -81,6 +81,8 @@ class UrlPolicy:
             raise PolicyError(f"address {address} is private")
 
 
+EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})  # nosec B104 - names it, binds nothing
+"""Ways to write "all interfaces" as an address to listen on."""
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from salon.base import SalonError
+from salon.base.policy import EVERY_ADDRESS
 from salon.cli.licenses import Licence, installed, licences, requirements
 
 if TYPE_CHECKING:
@@ -188,7 +189,9 @@ def _port(host: str, port: int, scheme: str) -> Check:
             listener.bind(address)
             listener.listen(1)
     except OSError as error:
-        if _salon_answers(f"{scheme}://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/health"):
+        if _salon_answers(
+            f"{scheme}://{'127.0.0.1' if host in EVERY_ADDRESS else host}:{port}/health"
+        ):
             return Check("port", Status.OK, f"{port}: Salon is running there", required=True)
         detail = f"{host}:{port} can't be used: {error.strerror or error}"
         return Check("port", Status.BROKEN, detail, required=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from salon.base import Clock, SalonError, TaskScope
@@ -33,6 +32,7 @@ from salon.gateway.commands import (
     normalize_reason,
     parse_command,
 )
+from salon.gateway.early import EarlySound
 from salon.gateway.errors import CommandError
 from salon.gateway.events import (
     AddHistoryEvent,
@@ -66,12 +66,8 @@ from salon.voice.stt.base import SpeechToText
 
 _log = logging.getLogger("salon.gateway")
 
-EARLY_SECONDS = 2
-_BYTES_PER_SECOND = {"pcm": 32_000}
-_BYTES_PER_SECOND_PACKED = 8_000
 INACTIVITY_CHECK_S = 1.0
 """How often inactivity is looked for (G136)."""
-"""Binary frames before `invite` are kept for this long; older ones are dropped (G43)."""
 END_TIMEOUT_S = 4.0
 """A handler and the recordings get this long at the end; the socket closes within 5 s (G321)."""
 
@@ -96,31 +92,6 @@ class SessionServices:
         return self.engine.clock
 
 
-@dataclass(slots=True)
-class _Early:
-    """Sound that came before `invite` (G43)."""
-
-    frames: deque[bytes] = field(default_factory=deque)
-    size: int = 0
-    dropped: int = 0
-
-    def add(self, payload: bytes) -> None:
-        self.frames.append(payload)
-        self.size += len(payload)
-        self._trim(_BYTES_PER_SECOND["pcm"])
-
-    def take(self, codec: str) -> deque[bytes]:
-        """What is kept, now that its codec is known."""
-        self._trim(_BYTES_PER_SECOND.get(codec, _BYTES_PER_SECOND_PACKED))
-        kept, self.frames, self.size = self.frames, deque(), 0
-        return kept
-
-    def _trim(self, bytes_per_second: int) -> None:
-        while self.size > EARLY_SECONDS * bytes_per_second and len(self.frames) > 1:
-            self.size -= len(self.frames.popleft())
-            self.dropped += 1
-
-
 class Session:
     """A call session, independent of what carries it.
 
@@ -141,7 +112,7 @@ class Session:
         self.failed = False
         self.stopping = False
         """The server is being shut down: the connection closes with 1001 (G21)."""
-        self.early = _Early()
+        self.early = EarlySound()
         self.done = asyncio.Event()
         self._transport: BaseTransport | None = None
         self._scope = TaskScope(f"session {session_id}")

@@ -77,7 +77,8 @@ def add_noise(samples: Samples, snr_db: float, seed: int = 1) -> Samples:
     power = float(np.mean(np.square(signal))) if len(signal) else 0.0
     noise = np.random.default_rng(seed).standard_normal(len(signal))
     mixed = signal + noise * np.sqrt(power / 10 ** (snr_db / 10))
-    return np.clip(np.rint(mixed), -32_768, 32_767).astype(np.int16)
+    clipped: Samples = np.clip(np.rint(mixed), -32_768, 32_767).astype(np.int16)
+    return clipped
 
 
 @cache
@@ -88,7 +89,7 @@ def _spoken(text: str, voice: str, engine: str, rate: int) -> Samples:
         made, own_rate = _espeak(text, voice if voice != "slt" else "en")
     else:
         raise ValueError(f"engine is {engine!r}; it must be 'flite' or 'espeak'")
-    samples = resample(made, own_rate, rate).copy()
+    samples: Samples = resample(made, own_rate, rate).copy()
     samples.flags.writeable = False
     return samples
 

@@ -107,7 +107,7 @@ class AsgiMediaSocket(MediaSocket):
 
 
 def upgrade_request(scope: MutableMapping[str, Any]) -> UpgradeRequest:
-    """An ASGI ``websocket`` scope as the acceptor sees it; `ValueError` if its query is too long."""
+    """An ASGI ``websocket`` scope as the acceptor sees it; `ValueError` for too long a query."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")

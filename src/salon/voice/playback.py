@@ -165,13 +165,11 @@ class Player:
         frame = playback.track.next_frame(now)
         if playback.fade_total:
             return self._faded(playback, frame)
-        if frame is None:
-            if self._is_over(playback):
-                self._end(playback)
-            return None
         if playback.last_piece is not None and self._beyond(playback, playback.last_piece):
             self._end(playback)
             return None
+        if frame is None and self._is_over(playback):
+            self._end(playback)
         return frame
 
     def _faded(self, playback: Playback, frame: Samples | None) -> Samples | None:

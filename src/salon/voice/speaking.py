@@ -35,7 +35,7 @@ MAX_QUEUED_PIECES = 512
 
 
 class SpokenPiece:
-    """One text with its sound so far: whole frames ``int16[320]``, the last one zero-padded (G47)."""
+    """One text with its sound so far: whole frames ``int16[320]``, the last zero-padded (G47)."""
 
     __slots__ = ("_rest", "done", "frames", "phonemes", "text", "words")
 

@@ -154,9 +154,7 @@ async def test_R195_R196_a_key_is_processed_once(kit: RoomKit) -> None:
 
     kit.add_hook(HookTrigger.BEFORE_BROADCAST, count)
     one = message("sms", idempotency_key="k")
-    results = await asyncio.gather(
-        *(kit.process_inbound(one, room_id=ROOM) for _ in range(3))
-    )
+    results = await asyncio.gather(*(kit.process_inbound(one, room_id=ROOM) for _ in range(3)))
     later = await kit.process_inbound(one, room_id=ROOM)
     ids = {r.event.id for r in (*results, later) if r.event}
     assert len(ids) == 1
@@ -216,7 +214,11 @@ async def test_R129_send_event_carries_its_fields(kit: RoomKit) -> None:
         chain_depth=2,
     )
     assert event.source.participant_id == "ann"
-    assert (event.metadata, event.visibility, event.response_visibility) == ({"a": 1}, "none", "sms")
+    assert (event.metadata, event.visibility, event.response_visibility) == (
+        {"a": 1},
+        "none",
+        "sms",
+    )
     assert (event.addressed_to, event.parent_event_id, event.chain_depth) == (["bot"], "p", 2)
     assert event.status is EventStatus.DELIVERED
 

@@ -271,9 +271,7 @@ async def test_R46_attach_needs_a_channel_and_a_room_and_replaces(kit: RoomKit) 
 
 
 @pytest.mark.parametrize("bound_before", [False, True])
-async def test_R47_a_channel_that_refuses_is_not_attached(
-    kit: RoomKit, bound_before: bool
-) -> None:
+async def test_R47_a_channel_that_refuses_is_not_attached(kit: RoomKit, bound_before: bool) -> None:
     sms = Transport("sms")
     kit.register_channel(sms)
     await kit.create_room(ROOM)

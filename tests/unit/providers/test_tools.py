@@ -259,7 +259,7 @@ async def test_blocked_threads_are_bounded_and_come_back() -> None:
     go.set()
     box.timeout = 30.0
     async with asyncio.timeout(5):
-        while (await box.run(call("blocks"))).content != "free":  # noqa: ASYNC110
+        while (await box.run(call("blocks"))).content != "free":
             await asyncio.sleep(0)
 
 

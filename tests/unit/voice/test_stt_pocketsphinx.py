@@ -97,7 +97,7 @@ async def engine(clock: HastyClock) -> AsyncIterator[PocketSphinxSpeechToText]:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(LIMIT):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+        while not condition():
             await asyncio.sleep(0)
 
 

@@ -79,7 +79,7 @@ async def speak(pool: WorkerPool, text: str) -> list[WorkerSound]:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what is waited for is in another process
+        while not condition():
             await asyncio.sleep(0.005)
 
 

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import salon
 from salon.voice.errors import SpeechError
 from salon.voice.stt import sphinx_wire as wire
 
 _log = logging.getLogger("salon.voice.stt.sphinx_process")
 
 ENGINE: Final = "pocketsphinx"
+SOURCE: Final = str(Path(__file__).resolve().parents[3])
 EXIT_SECONDS: Final = 2.0
 MODULE: Final = "salon.voice.stt.sphinx_worker"
 
@@ -59,9 +59,8 @@ class SphinxProcess:
     async def start(self) -> None:
         """Start the process; its models load with the first message that names them. Raises
         `SpeechError` if it can't be started."""
-        source = str(Path(salon.__file__).parents[1])
         inherited = os.environ.get("PYTHONPATH")
-        path = f"{source}{os.pathsep}{inherited}" if inherited else source
+        path = f"{SOURCE}{os.pathsep}{inherited}" if inherited else SOURCE
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,

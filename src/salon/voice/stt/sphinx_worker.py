@@ -41,7 +41,7 @@ class Dither:
     """Adds the same second of low white noise over and over: equal sound decodes equally."""
 
     def __init__(self, dbfs: float = NOISE_DBFS) -> None:
-        random = Random(0)
+        random = Random(0)  # nosec B311 - noise, not a secret
         level = 32768 * 10 ** (dbfs / 20)
         self._noise = [round(random.gauss(0, level)) for _ in range(16_000)]
         self._at = 0
