@@ -17,7 +17,31 @@ from salon.voice.stt import PocketSphinxSpeechToText
 _CHUNK = 1_600
 _LIMIT_S = 60.0
 _COMMON = frozenset(
-    ["the", "a", "an", "and", "or", "of", "to", "in", "on", "at", "is", "are", "be", "it", "its", "you", "your", "can", "for", "with", "from", "this", "that"]
+    [
+        "the",
+        "a",
+        "an",
+        "and",
+        "or",
+        "of",
+        "to",
+        "in",
+        "on",
+        "at",
+        "is",
+        "are",
+        "be",
+        "it",
+        "its",
+        "you",
+        "your",
+        "can",
+        "for",
+        "with",
+        "from",
+        "this",
+        "that",
+    ]
 )
 
 _COLLECT = """() => {

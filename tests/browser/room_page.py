@@ -30,6 +30,36 @@ _ENTRIES = """() => [...document.querySelectorAll("#timeline > li")].map((item) 
   interrupted: item.querySelector(".mark") !== null,
 }))"""
 
+_WATCH = """() => {
+  window.seen = [];
+  const note = () => window.seen.push({
+    at: performance.now(),
+    person: document.getElementById("speaking").dataset.on === "true",
+    agent: document.getElementById("agent-speaking").dataset.on === "true",
+    own: [...document.querySelectorAll("#captions > [data-role=human] p")]
+      .map((item) => item.textContent).join(" "),
+    answer: [...document.querySelectorAll("#captions > [data-role=agent] p")]
+      .map((item) => item.textContent).join(" "),
+    entries: document.querySelectorAll("#timeline > li").length,
+  });
+  const options = { subtree: true, childList: true, characterData: true, attributes: true };
+  for (const id of ["speaking", "agent-speaking", "captions", "timeline"])
+    new MutationObserver(note).observe(document.getElementById(id), options);
+  note();
+}"""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the page showed from `at` ms on: who speaks, the captions, how many entries."""
+
+    at: float
+    person: bool
+    agent: bool
+    own: str
+    answer: str
+    entries: int
+
 
 class RoomPage:
     """One browser window. `errors` collects what the console and the page complain about."""
@@ -117,6 +147,24 @@ class RoomPage:
         await self.until(
             "(on) => document.getElementById('agent-speaking').dataset.on === String(on)", on
         )
+
+    async def watch(self) -> None:
+        """Note every change of lights, captions and timeline from now on."""
+        await self.page.evaluate(_WATCH)
+
+    async def seen(self) -> list[Seen]:
+        """What was noted since `watch`."""
+        return [Seen(**moment) for moment in await self.page.evaluate("window.seen")]
+
+    async def frames_sent(self, number: int) -> None:
+        """Wait until the call has sent `number` frames of 20 ms: the clock of the microphone."""
+        await self.until("(number) => window.salonStats.framesSent >= number", number)
+
+    async def call_me(self, name: str) -> None:
+        """Set the name that others see; the page enters the room anew with it."""
+        await self.element("name").fill(name)
+        await self.element("name").press("Enter")
+        await self.status("Connected")
 
     async def say(self, text: str) -> None:
         """Type `text` and send it."""

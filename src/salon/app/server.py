@@ -9,6 +9,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import uvicorn
@@ -25,6 +26,8 @@ _log = logging.getLogger("salon.app")
 
 CLOSE_TIMEOUT = 5
 """Seconds that answers under way get after the calls have ended."""
+FILE_THREADS = 4
+"""Threads for what blocks on files and name look-ups, whatever the machine's number of cores."""
 _BACKLOG = 2048
 
 
@@ -84,6 +87,8 @@ class CallsFirstServer(uvicorn.Server):
         self._announce = announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files"))
         # opened here, not in the lifespan, so that its error reaches whoever runs the server
         await self._house.open()
         await super().startup(sockets)

@@ -27,6 +27,7 @@ from salon.models import (
     EventSource,
     EventType,
     HookTrigger,
+    Observation,
     RoomContext,
     RoomEvent,
     SystemContent,
@@ -221,6 +222,7 @@ class Answers:
                 channel_id=answer.source.channel_id,
                 depth=answer.chain_depth,
             )
+            await self._effects.keep((), [_too_long(answer)])
         elif root.reentries > self._max_depth * 10:
             refuse = LOOP_CAP
         committed = await self._timeline().run(
@@ -258,6 +260,16 @@ class Answers:
         )
         await self._timeline().record(note)
         await self._hooks.observe(HookTrigger.ON_ERROR, note, context)
+
+
+def _too_long(answer: RoomEvent) -> Observation:
+    """Agents went on answering each other (R149)."""
+    return Observation(
+        room_id=answer.room_id,
+        channel_id=answer.source.channel_id,
+        category="event_chain_depth_exceeded",
+        content=f"an answer at depth {answer.chain_depth} was refused",
+    )
 
 
 def _words(error: BaseException) -> str:

@@ -138,6 +138,11 @@ class Delivery:
                 delivered = await self._deliver_to(item, binding)
         except TimeoutError:
             error = DeliveryError(code="timeout", message=f"took longer than {self._timeout:g} s")
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is None or current.cancelling():
+                raise
+            error = DeliveryError(code="cancelled", message="the channel cancelled itself")
         except Exception as failure:  # noqa: BLE001 - recorded as this target's failure
             _log.warning("delivery of %s to %s failed", item.event.id, channel_id, exc_info=True)
             error = DeliveryError(

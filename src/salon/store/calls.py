@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, delete, insert, select, update
 
 from salon.core.ports.calls import CallLog, CallRecord
 from salon.store import rows
@@ -22,9 +21,9 @@ class SqlCallLog(CallLog):
         self._database = database
 
     async def started(self, record: CallRecord) -> None:
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(delete(calls).where(calls.c.id == record.id, _LIVE))
-            await connection.execute(insert(calls), rows.call_row(record))
+        def work(connection: Connection) -> None:
+            connection.execute(delete(calls).where(calls.c.id == record.id, _LIVE))
+            connection.execute(insert(calls), rows.call_row(record))
 
         await self._database.write(work)
 
@@ -35,8 +34,8 @@ class SqlCallLog(CallLog):
             .values(state="ended", ended_at=at, reason=reason)
         )
 
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(statement)
+        def work(connection: Connection) -> None:
+            connection.execute(statement)
 
         await self._database.write(work)
 
@@ -48,8 +47,8 @@ class SqlCallLog(CallLog):
             .returning(*calls.c)
         )
 
-        async def work(connection: AsyncConnection) -> list[CallRecord]:
-            found = (await connection.execute(statement)).mappings().all()
+        def work(connection: Connection) -> list[CallRecord]:
+            found = connection.execute(statement).mappings().all()
             return [rows.call_from(row) for row in sorted(found, key=lambda row: row["seq"])]
 
         return await self._database.write(work)
@@ -59,7 +58,7 @@ class SqlCallLog(CallLog):
         if room_id is not None:
             query = query.where(calls.c.room_id == room_id)
 
-        async def work(connection: AsyncConnection) -> list[CallRecord]:
-            return [rows.call_from(row) for row in (await connection.execute(query)).mappings()]
+        def work(connection: Connection) -> list[CallRecord]:
+            return [rows.call_from(row) for row in connection.execute(query).mappings()]
 
         return await self._database.read(work)

@@ -41,7 +41,7 @@ def make_stores(url: str, *, clock: Clock = SYSTEM_CLOCK) -> Stores:
     if url in ("memory://", "memory:"):
         return Stores(MemoryStore(clock=clock), MemoryCallLog())
     path = _sqlite_path(url)
-    for module in ("sqlalchemy", "aiosqlite", "alembic"):
+    for module in ("sqlalchemy", "alembic"):
         if find_spec(module) is None:
             raise MissingExtraError("store", "a database store")
     from salon.store.calls import SqlCallLog

@@ -6,10 +6,20 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Insert, Select, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Insert,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from salon.base import SYSTEM_CLOCK, Clock
 from salon.core.errors import DuplicateIndexError, RoomNotFoundError
@@ -79,8 +89,8 @@ class SqlStore(ConversationStore):
         await self._database.close()
 
     async def _all(self, query: Select[Any], make: Callable[[rows.Row], T]) -> list[T]:
-        async def work(connection: AsyncConnection) -> list[T]:
-            return [make(row) for row in (await connection.execute(query)).mappings()]
+        def work(connection: Connection) -> list[T]:
+            return [make(row) for row in connection.execute(query).mappings()]
 
         return await self._database.read(work)
 
@@ -91,8 +101,8 @@ class SqlStore(ConversationStore):
     async def _insert(self, statement: Statement, values: dict[str, Any]) -> None:
         """Into a room, which must exist."""
 
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(statement(connection.dialect.name), values)
+        def work(connection: Connection) -> None:
+            connection.execute(statement(connection.dialect.name), values)
 
         try:
             await self._database.write(work)
@@ -104,8 +114,8 @@ class SqlStore(ConversationStore):
     async def create_room(self, room: Room) -> Room:
         values, copy = rows.room_row(room), room.model_copy(deep=True)
 
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(insert(rooms), values)
+        def work(connection: Connection) -> None:
+            connection.execute(insert(rooms), values)
 
         try:
             await self._database.write(work)
@@ -129,8 +139,8 @@ class SqlStore(ConversationStore):
         room_id = room.id
         statement = update(rooms).where(rooms.c.id == room_id).values(values).returning(*rooms.c)
 
-        async def work(connection: AsyncConnection) -> Room:
-            row = (await connection.execute(statement)).mappings().first()
+        def work(connection: Connection) -> Room:
+            row = connection.execute(statement).mappings().first()
             if row is None:
                 raise RoomNotFoundError(room_id)
             return rows.room_from(row)
@@ -143,26 +153,23 @@ class SqlStore(ConversationStore):
         added, removed = rows.from_json(rows.to_json(patch)), frozenset(unset)
         this = rooms.c.id == room_id
 
-        async def work(connection: AsyncConnection) -> Room | None:
-            row = (
-                (await connection.execute(select(rooms).where(this).with_for_update()))
-                .mappings()
-                .first()
-            )
+        def work(connection: Connection) -> Room | None:
+            query = select(rooms).where(this).with_for_update()
+            row = connection.execute(query).mappings().first()
             if row is None:
                 return None
             room = rows.room_from(row)
             kept = {key: value for key, value in room.metadata.items() if key not in removed}
             room.metadata = kept | added
             values = {"metadata": rows.to_json(room.metadata)}
-            await connection.execute(update(rooms).where(this).values(values))
+            connection.execute(update(rooms).where(this).values(values))
             return room
 
         return await self._database.write(work)
 
     async def delete_room(self, room_id: str) -> bool:
-        async def work(connection: AsyncConnection) -> bool:
-            result = await connection.execute(delete(rooms).where(rooms.c.id == room_id))
+        def work(connection: Connection) -> bool:
+            result = connection.execute(delete(rooms).where(rooms.c.id == room_id))
             return result.rowcount > 0
 
         return await self._database.write(work)
@@ -206,11 +213,11 @@ class SqlStore(ConversationStore):
         if status is not None:
             query = query.where(rooms.c.status == str(status))
 
-        async def work(connection: AsyncConnection) -> Room | None:
+        def work(connection: Connection) -> Room | None:
             # Nearly always the first row fits: the person is connected through what is bound.
             offset = 0
             while True:
-                page = (await connection.execute(query.limit(_PAGE).offset(offset))).mappings()
+                page = connection.execute(query.limit(_PAGE).offset(offset)).mappings()
                 found = page.all()
                 for row in found:
                     if row["channel_id"] in rows.participant_from(row).connected_via:
@@ -227,12 +234,12 @@ class SqlStore(ConversationStore):
         values, copy = rows.event_row(event), event.model_copy(deep=True)
         this = {"this": event.room_id, "at": at}
 
-        async def work(connection: AsyncConnection) -> int:
+        def work(connection: Connection) -> int:
             # Counting first takes the row's lock: whoever commits next sees this index.
-            index: int | None = (await connection.execute(_COUNT, this)).scalar()
+            index: int | None = connection.execute(_COUNT, this).scalar()
             if index is None:
                 raise RoomNotFoundError(copy.room_id)
-            await connection.execute(_ADD_EVENT, values | {"index": index})
+            connection.execute(_ADD_EVENT, values | {"index": index})
             return index
 
         try:
@@ -304,8 +311,8 @@ class SqlStore(ConversationStore):
             .values(delivery_results=rows.to_json(results))
         )
 
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(statement)
+        def work(connection: Connection) -> None:
+            connection.execute(statement)
 
         await self._database.write(work)
 
@@ -316,8 +323,8 @@ class SqlStore(ConversationStore):
             .values(delivered_index=index)
         )
 
-        async def work(connection: AsyncConnection) -> bool:
-            return (await connection.execute(statement)).rowcount > 0
+        def work(connection: Connection) -> bool:
+            return connection.execute(statement).rowcount > 0
 
         return await self._database.write(work)
 
@@ -339,8 +346,8 @@ class SqlStore(ConversationStore):
             bindings.c.room_id == room_id, bindings.c.channel_id == channel_id
         )
 
-        async def work(connection: AsyncConnection) -> bool:
-            return (await connection.execute(statement)).rowcount > 0
+        def work(connection: Connection) -> bool:
+            return connection.execute(statement).rowcount > 0
 
         return await self._database.write(work)
 

@@ -86,6 +86,7 @@ class Ticker:
         self._phases: dict[Phase, list[TickHandle]] = {phase: [] for phase in Phase}
         self._order: tuple[TickHandle, ...] | None = ()
         self._timer: asyncio.TimerHandle | None = None
+        self._in_tick = False
         self._lateness = LatenessHistogram()
         self._late = 0
         self._failures = 0
@@ -131,6 +132,8 @@ class Ticker:
     def _remove(self, handle: TickHandle) -> None:
         self._phases[handle.phase].remove(handle)
         self._order = None
+        if self._in_tick:
+            return  # the end of the tick decides whether there is a next one
         if self._timer is not None and not any(self._phases.values()):
             self._timer.cancel()
             self._timer = None
@@ -154,7 +157,9 @@ class Ticker:
             self._lateness.add(lateness_ms)
             if lateness_ms > self.late_after_ms:
                 self._late += 1
+            self._in_tick = True
             self._call_all(pacer.ticks)
+            self._in_tick = False
         if any(self._phases.values()):
             self._schedule(loop)
         else:

@@ -403,9 +403,7 @@ def test_talk_sends_the_microphone_and_plays_the_reply(
         async def __anext__(self) -> str:
             heard = programs / "heard.raw"
             async with asyncio.timeout(10):
-                while not (
-                    script.talks.is_set() and heard.exists() and any(heard.read_bytes())
-                ):
+                while not (script.talks.is_set() and heard.exists() and any(heard.read_bytes())):
                     await asyncio.sleep(0.01)
             raise StopAsyncIteration
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextvars import Context
 from datetime import datetime
 
@@ -294,10 +295,8 @@ async def test_R204_a_hang_before_the_commit_stores_nothing(stage: str) -> None:
 
 async def test_R204_a_hook_that_swallows_the_timeout_does_not_commit() -> None:
     async def stubborn(event: RoomEvent, context: RoomContext) -> HookResult:
-        try:
+        with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            pass
         return HookResult.allow()
 
     async with RoomKit(process_timeout=0.05, shutdown_timeout=0) as kit:

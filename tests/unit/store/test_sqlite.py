@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from salon.base import ConfigurationError, UnavailableError
 from salon.core.errors import DuplicateIndexError
@@ -318,9 +319,9 @@ async def test_pragmas(tmp_path: Path) -> None:
     database = Database(tmp_path / "salon.db")
     await database.open()
 
-    async def pragmas(connection: Any) -> list[Any]:
+    def pragmas(connection: Connection) -> list[Any]:
         names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
-        return [(await connection.exec_driver_sql(f"PRAGMA {name}")).scalar() for name in names]
+        return [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
 
     assert await database.read(pragmas) == ["wal", 1, 1, 5000]
     assert await database.write(pragmas) == ["wal", 1, 1, 5000]

@@ -102,6 +102,12 @@ class VirtualLoop:
                 handle._run()
         self.now = max(self.now, end)
 
+    def fire_early(self, seconds: float) -> None:
+        """Run the next timer once, `seconds` before its time."""
+        when, _, handle = heapq.heappop(self._queue)
+        self.now = max(self.now, when - seconds)
+        handle._run()
+
 
 class MemoryTransport(asyncio.Transport):
     """Keeps what was written; `stall` makes it full, as if the peer did not read."""

@@ -1,0 +1,128 @@
+"""What people need who don't see the page, have a small screen, or no microphone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.browser.conftest import Launch, OpenRoom
+from tests.browser.room_page import RoomPage
+
+from salon.testing.server import ServerProcess
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+CONTROLS = {
+    "button",
+    "checkbox",
+    "combobox",
+    "DisclosureTriangle",
+    "link",
+    "meter",
+    "searchbox",
+    "slider",
+    "textbox",
+}
+
+
+async def accessibility_tree(page: RoomPage) -> list[tuple[str, str]]:
+    """Role and name of every node that assistive technology is shown."""
+    session = await page.page.context.new_cdp_session(page.page)
+    answer: dict[str, Any] = await session.send("Accessibility.getFullAXTree")
+    await session.detach()
+    return [
+        (node["role"]["value"], node.get("name", {}).get("value", "").strip())
+        for node in answer["nodes"]
+        if not node["ignored"]
+    ]
+
+
+async def test_every_control_has_a_name_idle_and_in_a_call(visit: OpenRoom) -> None:
+    page = await visit()
+    await page.say("What is Salon?")
+    await page.count("agent", 1)
+    for moment in ("idle", "in a call"):
+        if moment == "in a call":
+            await page.talk()
+        tree = await accessibility_tree(page)
+        controls = [(role, name) for role, name in tree if role in CONTROLS]
+        assert [role for role, name in controls if not name] == [], moment
+        buttons = {name for role, name in controls if role == "button"}
+        assert {"Mute", "Interrupt", "Send", "Copy link"} <= buttons
+        assert ("Talk" if moment == "idle" else "Hang up") in buttons
+        assert {role for role, _ in tree} >= {"main", "banner", "log", "status", "heading"}
+    await page.hang_up()
+    assert page.errors == []
+
+
+async def test_the_document_says_what_it_is(visit: OpenRoom) -> None:
+    page = await visit()
+    document = page.page
+    assert await document.title() == "Salon"
+    assert await document.get_attribute("html", "lang") == "en"
+    assert await document.get_attribute("#log", "aria-live") in {"polite", "off"}
+    await page.until("() => document.getElementById('log').getAttribute('aria-live') === 'polite'")
+    assert await document.get_attribute("#error", "role") == "alert"
+    assert await document.get_attribute("#status", "role") == "status"
+    ids = await document.evaluate("[...document.querySelectorAll('[id]')].map(({id}) => id)")
+    assert len(ids) == len(set(ids))
+    await document.keyboard.press("Tab")
+    focused = await document.evaluate("document.activeElement.textContent")
+    assert "Skip" in focused
+
+
+@pytest.mark.parametrize(("width", "height"), [(360, 640), (320, 568)])
+async def test_a_phone_shows_all_of_it(visit: OpenRoom, width: int, height: int) -> None:
+    page = await visit(
+        viewport={"width": width, "height": height},
+        is_mobile=True,
+        has_touch=True,
+        device_scale_factor=2,
+    )
+    await _fits(page, width, height)
+    for number in range(1, 4):
+        await page.say(f"What is Salon? {'unbreakable' * 12}" if number == 2 else "What is Salon?")
+        await page.count("agent", number)
+    await page.element("talk").tap()
+    await page.status("In a call")
+    await _fits(page, width, height)
+    last = page.page.locator("#timeline > li").last
+    await page.until(
+        """() => {
+          const item = document.querySelector("#timeline > li:last-child");
+          const end = document.getElementById("scroller").getBoundingClientRect().bottom;
+          return item.getBoundingClientRect().bottom <= end + 1;
+        }"""
+    )
+    assert await last.is_visible()
+    await page.element("talk").tap()
+    await page.status("Connected")
+    assert page.errors == []
+
+
+async def _fits(page: RoomPage, width: int, height: int) -> None:
+    assert await page.page.evaluate("document.documentElement.scrollWidth") <= width
+    for element in ("talk", "message", "send", "mute", "interrupt"):
+        box = await page.element(element).bounding_box()
+        assert box is not None, element
+        assert box["x"] >= 0, element
+        assert box["x"] + box["width"] <= width, element
+        assert box["y"] >= 0, element
+        assert box["y"] + box["height"] <= height, element
+    box = await page.element("talk").bounding_box()
+    assert box is not None
+    assert min(box["width"], box["height"]) >= 44
+
+
+async def test_a_denied_microphone_is_told_in_words(
+    launch: Launch, visit: OpenRoom, server: ServerProcess
+) -> None:
+    flags = ("--use-fake-device-for-media-stream", "--deny-permission-prompts")
+    page = await visit(await launch(flags=flags))
+    await page.element("talk").click()
+    await page.until("() => document.getElementById('error').textContent.includes('is blocked')")
+    assert await page.element("error").is_visible()
+    assert await page.element("talk-label").inner_text() == "Talk"
+    assert server.get("/list")["active_calls"] == []
+    await page.say("What is Salon?")
+    await page.count("agent", 1)

@@ -1,0 +1,83 @@
+"""Whoever speaks, or presses Interrupt, cuts the agent, and the timeline says what was heard."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from tests.browser.conftest import Launch, OpenRoom
+from tests.browser.hearing import content_words, loud_ms, received_sound
+from tests.browser.room_page import RoomPage, Said
+
+from salon.core.ports.ai import AIMessage
+from salon.providers.house import HouseAgent
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+QUESTION = "What is Salon?"
+SECOND = "When is the cafe open?"
+MOST_CUT_MS = 2_000
+"""From the first sound of a voice to silence, the time to confirm it included."""
+
+
+def whole_answer(question: str) -> str:
+    """What the house agent answers if nobody cuts it."""
+    reply = HouseAgent.load().answer((AIMessage(role="user", text=question),))
+    assert reply is not None
+    return reply.text
+
+
+def check_cut(answer: Said, whole: str) -> None:
+    assert answer.interrupted
+    assert answer.text != whole
+    assert whole.startswith(answer.text.rstrip(" …"))
+
+
+async def test_speaking_cuts_the_agent_and_gets_an_answer(launch: Launch, visit: OpenRoom) -> None:
+    page = await visit(await launch(QUESTION, 3_000, SECOND))
+    await page.watch()
+    await page.talk()
+    entries = await page.count("agent", 2)
+    first, second = (entry for entry in entries if entry.role == "agent")
+    check_cut(first, whole_answer(QUESTION))
+    assert len(first.text.split()) >= 2
+    assert not second.interrupted
+    assert second.text == whole_answer(SECOND)
+    people = [entry for entry in entries if entry.role == "human"]
+    assert content_words(people[-1].text) >= {"open"}
+    delay = await cut_delay_ms(page)
+    print(f"agent silent {delay:.0f} ms after the voice, having said {first.text!r}")
+    assert delay < MOST_CUT_MS
+    assert page.errors == []
+
+
+async def cut_delay_ms(page: RoomPage) -> float:
+    """From the first light of the person over the agent's voice to the agent's silence."""
+    began: float | None = None
+    for before, now in pairwise(await page.seen()):
+        if now.person and not before.person and now.agent:
+            began = now.at
+        if began is not None and before.agent and not now.agent:
+            return now.at - began
+    raise AssertionError("the agent was never cut while a person spoke")
+
+
+@pytest.mark.parametrize("way", ["button", "escape"])
+async def test_interrupt_cuts_at_once(visit: OpenRoom, way: str) -> None:
+    page = await visit()
+    await page.talk()
+    await page.say(QUESTION)
+    await page.agent_speaks()
+    # some words are heard before the cut
+    await page.until("() => window.salonStats.receivedEnergy > 20")
+    if way == "button":
+        await page.element("interrupt").click()
+    else:
+        await page.page.keyboard.press("Escape")
+    await page.agent_speaks(False)
+    answer = (await page.count("agent", 1))[-1]
+    check_cut(answer, whole_answer(QUESTION))
+    assert loud_ms(await received_sound(page)) < 8_000
+    await page.say(SECOND)
+    assert (await page.count("agent", 2))[-1].text == whole_answer(SECOND)
+    assert page.errors == []

@@ -1,0 +1,115 @@
+"""A spoken WAV goes in over a plain WebSocket, a spoken reply comes out."""
+
+from __future__ import annotations
+
+import io
+import wave
+
+import httpx
+import numpy as np
+import pytest
+from tests.integration.conftest import emptied
+from tests.integration.hearing import heard
+from tests.integration.wire import WireCall, placed
+
+from salon.testing.server import ServerProcess
+from salon.testing.speech import silence, speak
+
+ASKED = "what is salon"
+SAID = (
+    "your table is booked for seven on friday",
+    "the weather will be fine tomorrow morning",
+    "please turn off the light in the kitchen",
+    "i would like some coffee and a piece of cake",
+    "we are closed on monday and tuesday",
+)
+CODECS = {"pcm": 640, "pcmu": 160, "pcma": 160, "g722": 160}
+
+
+def positions(call: WireCall, *names: str) -> list[int]:
+    return [call.names.index(name) for name in names]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("codec", CODECS)
+async def test_G120_a_spoken_turn_and_a_spoken_reply(server: ServerProcess, codec: str) -> None:
+    async with placed(server.ws_url, codec=codec) as call:
+        await call.invite(
+            asr={"provider": "pocketsphinx"}, vad={"type": "silero"}, tts={"provider": "espeak"}
+        )
+        assert call.names[:2] == ["trackStart", "answer"]
+        assert call.events[1]["sdp"] == ""
+        await call.talk(np.concatenate([silence(300), speak(ASKED), silence(300)]))
+        async with call.quiet():
+            final = await call.expect("asrFinal")
+            if "silence" not in call.names:
+                await call.expect("silence")
+        assert final["text"].lower().rstrip("?.") == ASKED
+        assert final["startTime"] < final["endTime"]
+        speaking, delta, last = positions(call, "speaking", "asrDelta", "asrFinal")
+        assert speaking < delta < last
+        assert speaking < call.names.index("silence")
+        assert call.names.count("asrFinal") == 1
+        assert not call.audio, "Salon never speaks unasked to a controller"
+
+        await call.send("tts", text=SAID[0], playId="answer-1")
+        await call.expect("trackStart", playId="answer-1")
+        await call.expect("trackEnd", playId="answer-1")
+        started = call.order.index("trackStart", call.order.index("asrFinal"))
+        assert call.order[started + 1] in ("audio", "metrics")
+        assert "audio" in call.order[started:]
+        assert {len(packet.data) for packet in call.audio} == {CODECS[codec]}
+        call.assert_paced()
+        assert heard(call.sound(), SAID) == SAID[0]
+
+        await call.send("hangup", reason="caller")
+        hangup = await call.expect("hangup")
+        assert hangup["reason"] == "caller"
+        assert await call.closed() == 1000
+    assert call.names[-2:] == ["trackEnd", "hangup"]
+    assert not call.of("error")
+    await emptied(server)
+
+
+@pytest.mark.slow
+async def test_handler_room_answers_and_the_room_keeps_both_sides(server: ServerProcess) -> None:
+    room = httpx.post(f"{server.url}/rooms").json()["id"]
+    path = f"/ws?handler=room&room={room}&participant=ada&name=Ada"
+    async with placed(server.ws_url, path) as call:
+        await call.invite(asr={}, vad={}, tts={})
+        await call.talk(np.concatenate([silence(300), speak(ASKED)]))
+        async with call.quiet():
+            final = await call.expect("asrFinal")
+            await call.expect("trackStart", trackId="server-side-track")
+            latency = await call.expect("metrics", key="turn.latency")
+            await call.expect("trackEnd", trackId="server-side-track")
+        assert final["text"].lower().rstrip("?.") == ASKED
+        assert 0 < latency["data"]["recognised"] <= latency["data"]["firstAudio"]
+        assert {len(packet.data) for packet in call.audio} == {640}
+        call.assert_paced()
+        await call.send("hangup")
+        assert await call.closed() == 1000
+    await emptied(server)
+
+    page = httpx.get(f"{server.url}/rooms/{room}/timeline", params={"limit": 500}).json()
+    assert not page["has_more"]
+    assert [event["index"] for event in page["events"]] == list(range(len(page["events"])))
+    asked, answered = [event for event in page["events"] if event["type"] == "message"]
+    assert asked["source"]["participant_id"] == "ada"
+    assert asked["content"]["body"].lower().rstrip("?.") == ASKED
+    assert answered["source"]["channel_type"] == "ai"
+    answer = answered["content"]["body"]
+    assert "Salon" in answer
+
+    transcript = httpx.get(f"{server.url}/rooms/{room}/transcript")
+    assert "attachment" in transcript.headers["content-disposition"]
+    assert "Ada" in transcript.text
+    assert answer in transcript.text
+
+    (recording,) = httpx.get(f"{server.url}/rooms/{room}/recordings").json()
+    assert recording["duration_ms"] > 2000
+    sound = httpx.get(f"{server.url}/rooms/{room}/recordings/{recording['id']}.wav")
+    with wave.open(io.BytesIO(sound.content)) as file:
+        assert (file.getnchannels(), file.getframerate()) == (2, 16_000)
+        frames = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2").reshape(-1, 2)
+    assert (np.abs(frames.astype(int)).max(axis=0) > 2000).all(), "both sides are recorded"
