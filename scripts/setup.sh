@@ -41,7 +41,7 @@ setup_python() {
     }
   fi
   say "installing the locked packages ..."
-  .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip -q
+  .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null
   .venv/bin/python -m pip install -q --require-hashes --no-deps -r requirements.lock
   .venv/bin/python -m pip install -q --no-deps --no-build-isolation -e .
 }

@@ -234,7 +234,7 @@ class Settings:
         """SQLAlchemy URL of the store."""
         if self.store_url is not None:
             return self.store_url
-        return f"sqlite+aiosqlite:///{self.data_dir / 'salon.db'}"
+        return f"sqlite:///{self.data_dir / 'salon.db'}"
 
     @property
     def browser_policy(self) -> BrowserPolicy:

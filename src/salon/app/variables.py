@@ -163,7 +163,7 @@ def url(*schemes: str) -> Parser:
 def store_url(text: str) -> str:
     """The URL of a store: ``memory://`` or an SQLite file."""
     value = text.strip()
-    if value == "memory://" or value.startswith(("sqlite:///", "sqlite+aiosqlite:///")):
+    if value == "memory://" or value.startswith("sqlite:///"):
         return value
     raise ValueError("must be memory:// or sqlite:///path/to/file.db")
 

@@ -16,6 +16,8 @@ _QUERY_SECRET = re.compile(
     r"(?i)([?&](?:api_?key|token|access_token|key|secret|password)=)[^&#\s]+"
 )
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9._~+/=-]{6,}")
+_KEY = re.compile(r"\b([sprk]k-)[A-Za-z0-9_-]{12,}")
+"""Keys of the shape that services of the OpenAI kind issue, standing alone."""
 
 
 def is_secret_key(key: str) -> bool:
@@ -38,5 +40,6 @@ def redact(value: Any) -> Any:
 
 
 def redact_text(text: str) -> str:
-    """Mask credentials that stand in URLs or authorization headers inside free text."""
-    return _BEARER.sub(rf"\1 {MASK}", _QUERY_SECRET.sub(rf"\1{MASK}", text))
+    """Mask credentials inside free text: in URLs, in authorization headers, and bare keys."""
+    text = _QUERY_SECRET.sub(rf"\1{MASK}", text)
+    return _KEY.sub(rf"\1{MASK}", _BEARER.sub(rf"\1 {MASK}", text))

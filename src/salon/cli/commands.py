@@ -20,10 +20,10 @@ _EXTRAS = {
     "dotenv": "serve",
     "numpy": "voice",
     "av": "codecs",
+    "G722": "codecs",
     "websockets": "client",
     "httpx": "openai",
     "sqlalchemy": "store",
-    "aiosqlite": "store",
     "alembic": "store",
 }
 

@@ -153,7 +153,11 @@ def check_parts() -> Iterator[Check]:
         "built" if built else "not built: make web (needs Node); installed packages bring it",
     )
     yield Check("sqlite", Status.OK, sqlite3.sqlite_version, required=True)
-    for module, purpose in (("uvloop", "a faster event loop"), ("av", "the codec g722")):
+    for module, purpose in (
+        ("uvloop", "a faster event loop"),
+        ("G722", "the codec g722"),
+        ("av", "playing MP3, Ogg and the like"),
+    ):
         there = find_spec(module) is not None
         detail = f"{installed(module)}" if there else f"not installed; it is for {purpose}"
         yield Check(module, Status.OK if there else Status.MISSING, detail)

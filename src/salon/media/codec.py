@@ -120,7 +120,7 @@ class PcmaCodec(_G711Codec):
 
 
 class G722Codec(AudioCodec):
-    """G.722 at 64 kbit/s. `MissingExtraError` without PyAV."""
+    """G.722 at 64 kbit/s. `MissingExtraError` without its library."""
 
     name = "g722"
 

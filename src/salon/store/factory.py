@@ -12,7 +12,7 @@ from salon.core.memory.store import MemoryStore
 from salon.core.ports.calls import CallLog
 from salon.core.ports.store import ConversationStore
 
-_SQLITE = ("sqlite:", "sqlite+aiosqlite:")
+_SQLITE = "sqlite:"
 _FORMS = "memory:// or sqlite:///path/to/salon.db"
 
 
@@ -54,7 +54,7 @@ def make_stores(url: str, *, clock: Clock = SYSTEM_CLOCK) -> Stores:
 
 def _sqlite_path(url: str) -> Path:
     scheme, separator, rest = url.partition("//")
-    if scheme not in _SQLITE or not separator:
+    if scheme != _SQLITE or not separator:
         shown = scheme or "nothing"
         raise ConfigurationError(f"not a store URL ({shown!r}): give {_FORMS}")
     name = rest.removeprefix("/")

@@ -20,7 +20,7 @@ def load(environ: dict[str, str] | None = None, **overrides: Any) -> Settings:
 def test_defaults_listen_on_this_machine_only() -> None:
     settings = load()
     assert (settings.host, settings.port, settings.exposed) == ("127.0.0.1", 8000, False)
-    assert settings.database_url == f"sqlite+aiosqlite:///{Path('data/salon.db')}"
+    assert settings.database_url == f"sqlite:///{Path('data/salon.db')}"
     assert settings.logs == Path("data/logs")
     assert settings.warnings == ()
 

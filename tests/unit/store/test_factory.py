@@ -23,10 +23,9 @@ async def test_memory_needs_no_file() -> None:
     await stores.close()
 
 
-@pytest.mark.parametrize("scheme", ["sqlite", "sqlite+aiosqlite"])
-async def test_sqlite_paths(scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sqlite_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for url, path in ((f"{scheme}:///data/a.db", "data/a.db"), (f"{scheme}:///{tmp_path}/b", "b")):
+    for url, path in (("sqlite:///data/a.db", "data/a.db"), (f"sqlite:///{tmp_path}/b", "b")):
         stores = make_stores(url)
         assert isinstance(stores.conversation, SqlStore)
         assert not (tmp_path / path).exists()
