@@ -41,7 +41,7 @@ soak: $(VENV)/.locked   ## three minutes of scripted calls (SECONDS_TO_RUN=180 C
 	@$(PY) benchmarks/soak.py --seconds $${SECONDS_TO_RUN:-180} --calls $${CALLS:-20}
 
 docs: $(VENV)/.locked   ## build the documentation into site/
-	@$(PY) -m mkdocs build --strict --quiet && echo "site/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet && echo "site/index.html"
 
 test-matrix:     ## unit tests on every CPython >= 3.11 found x {lowest, locked, newest} dependencies
 	@scripts/test_matrix.sh

@@ -6,10 +6,15 @@ of that name in `MARKERS` makes.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import click
+
+from salon.cli.commands import salon
 from salon.gateway.commands import COMMAND_TYPES
 from salon.gateway.events import EVENT_TYPES
 from salon.gateway.schema import call_protocol_schema
@@ -48,7 +53,26 @@ def call_options() -> str:
     )
 
 
+def cli_commands() -> str:
+    """Every command of ``salon`` with what ``--help`` says of it."""
+    root = click.Context(salon, info_name="salon")
+    return "\n".join(_command_help(salon, root))
+
+
+def _command_help(command: click.Command, context: click.Context) -> Iterator[str]:
+    for name in command.list_commands(context) if isinstance(command, click.Group) else ():
+        inner = command.get_command(context, name) if isinstance(command, click.Group) else None
+        if inner is None:
+            continue
+        below = click.Context(
+            inner, info_name=name, parent=context, max_content_width=78, terminal_width=78
+        )
+        yield f"## `{below.command_path}`\n\n```text\n{inner.get_help(below)}\n```\n"
+        yield from _command_help(inner, below)
+
+
 MARKERS: Mapping[str, Callable[[], str]] = {
+    "cli commands": cli_commands,
     "call commands": call_commands,
     "call events": call_events,
     "call options": call_options,
@@ -107,6 +131,11 @@ def on_page_markdown(markdown: str, **_: object) -> str:
     for marker, make in MARKERS.items():
         pattern = re.compile(rf"^<!-- {marker} -->$", re.MULTILINE)
         if pattern.search(markdown):
-            text = make()
-            markdown = pattern.sub(lambda _match, text=text: text, markdown)
+            markdown = pattern.sub(make().replace("\\", r"\\"), markdown)
     return markdown
+
+
+def on_post_build(config: Mapping[str, Any], **_: object) -> None:
+    """Called by MkDocs at the end: the schema of the call protocol stands beside its page."""
+    file = Path(config["site_dir"]) / "reference" / "call.schema.json"
+    file.write_text(json.dumps(call_protocol_schema(), indent=2) + "\n", encoding="utf-8")

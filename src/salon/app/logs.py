@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from salon.base import MASK, redact, redact_text
+from salon.base.files import private_folder
 
 KEEP_DAYS = 7
 _WAITING = 10_000
@@ -152,7 +153,7 @@ def configure(
 
 
 def _daily_file(folder: Path, redactor: Redactor) -> logging.Handler:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(folder)
     file = TimedRotatingFileHandler(
         folder / "salon.log", when="midnight", backupCount=KEEP_DAYS, encoding="utf-8", delay=False
     )

@@ -52,15 +52,12 @@ class CallRecords:
     def ended(self, session: Session) -> None:
         """A call is over."""
         at, reason = datetime.now(UTC), session.reason or "unknown"
-        self._metrics.call_ended("failed" if session.failed else _OUTCOMES.get(reason, "completed"))
+        self._metrics.call_ended(session.outcome)
         self._lane.put("log", lambda: self._calls.ended(session.id, at=at, reason=reason))
 
     async def close(self) -> None:
         """Write what is left."""
         await self._lane.close(CLOSE_TIMEOUT_S)
-
-
-_OUTCOMES = {"system": "killed", "serverUnavailable": "killed", "failed": "failed"}
 
 
 def _cut_note(room_id: str, record: CallRecord) -> RoomEvent:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from salon.base import ConfigurationError, MissingExtraError
+from salon.base.files import private_folder
 from salon.base.policy import EVERY_ADDRESS
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def self_signed(folder: Path, names: Iterable[str]) -> tuple[Path, Path]:
             if _still_good(known, wanted):
                 return cert_file, key_file
         certificate, key = _make(wanted)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(folder)
         _write_private(key_file, key)
         cert_file.write_bytes(certificate)
     except (OSError, ValueError) as error:

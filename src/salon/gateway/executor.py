@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from salon.gateway.commands import Command
+from salon.gateway.commands import Command, HangupCommand, RejectCommand
 
 _log = logging.getLogger("salon.gateway")
 
@@ -48,8 +48,11 @@ class CommandExecutor:
         return True
 
     def abort(self) -> None:
-        """Cancel the command being waited for and forget those behind it."""
+        """Cancel the command being waited for and forget those behind it, but for those that end
+        the call: the first of them decides how (G54)."""
+        endings = [c for c in self._queue if isinstance(c, HangupCommand | RejectCommand)]
         self._queue.clear()
+        self._queue.extend(endings)
         self.skip()
 
     def skip(self) -> None:

@@ -74,8 +74,6 @@ class Gateway:
             query = CallQuery.parse(request.query)
         except QueryError as error:
             return Refusal(400, str(error))
-        if query.handler not in ("controller", "room"):
-            return Refusal(400, f"handler {query.handler!r} is not available on this server")
         if query.forward and query.id not in self._sessions:
             return Refusal(404, "call not found on this node")
         session_id = query.id or new_session_id()
@@ -102,7 +100,7 @@ class Gateway:
         session = self._sessions.get(session_id)
         if session is None:
             return False
-        session.hangup(HangupReason.SYSTEM)
+        session.hangup(HangupReason.SYSTEM, outcome="killed")
         return True
 
     async def drain(self, timeout: float) -> bool:
@@ -118,7 +116,7 @@ class Gateway:
             _log.warning("%d calls still live after %.0f s are ended", len(late), timeout)
             for session in list(self._sessions.values()):
                 session.stopping = True
-                session.hangup(HangupReason.SERVER_UNAVAILABLE)
+                session.hangup(HangupReason.SERVER_UNAVAILABLE, outcome="killed")
             await asyncio.wait(late, timeout=5.0)
         for task in waiting:
             task.cancel()

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from salon.base import Clock, SalonError, TaskScope
 from salon.gateway.bus import EventBus
@@ -68,6 +68,8 @@ _log = logging.getLogger("salon.gateway")
 
 INACTIVITY_CHECK_S = 1.0
 """How often inactivity is looked for (G136)."""
+Outcome = Literal["completed", "failed", "killed", "lost"]
+"""How a call ended: by somebody in it, by an error, from outside, by a connection that broke."""
 END_TIMEOUT_S = 4.0
 """A handler and the recordings get this long at the end; the socket closes within 5 s (G321)."""
 
@@ -109,7 +111,7 @@ class Session:
         self.answered_at: float | None = None
         self.ended_at: float | None = None
         self.reason: str | None = None
-        self.failed = False
+        self.outcome: Outcome = "completed"
         self.stopping = False
         """The server is being shut down: the connection closes with 1001 (G21)."""
         self.early = EarlySound()
@@ -155,7 +157,7 @@ class Session:
     def lost(self) -> None:
         """The connection is gone (G20)."""
         self._transport = None
-        self.hangup(HangupReason.CALLER)
+        self.hangup(HangupReason.CALLER, outcome="lost")
 
     # -- what may be asked of a session -----------------------------------------------------------
 
@@ -192,13 +194,13 @@ class Session:
             )
         )
 
-    def hangup(self, reason: HangupReason | str, *, failed: bool = False) -> None:
+    def hangup(self, reason: HangupReason | str, *, outcome: Outcome = "completed") -> None:
         """End the call; the first reason stays (G54). Returns at once."""
         if self._ending:
             return
         self._ending = True
         self.reason = str(reason)
-        self.failed = failed
+        self.outcome = outcome
         self._end_task = asyncio.ensure_future(self._end(reason))
 
     def recognizer(self, option: CallOption) -> SpeechToText | None:
@@ -266,7 +268,7 @@ class Session:
             _log.exception("command %s of call %s failed", command.command, self.id)
             if isinstance(command, InviteCommand | AcceptCommand):  # G33
                 self.error(command.command, "internal failure", 500)
-                self.hangup(HangupReason.FAILED, failed=True)
+                self.hangup(HangupReason.FAILED, outcome="failed")
             else:
                 self.error("command", "internal failure", 500)
 
@@ -323,7 +325,7 @@ class Session:
         if self.answered_at is not None:
             self.error(name, "the call is answered already")
             if name == "invite":  # G52
-                self.hangup(HangupReason.FAILED, failed=True)
+                self.hangup(HangupReason.FAILED, outcome="failed")
             return
         option = command.option
         try:
@@ -336,7 +338,7 @@ class Session:
             media.recorder = self.services.recorder_for(self, option)
         except SalonError as error:
             self.error(name, str(error))
-            self.hangup(HangupReason.FAILED, failed=True)
+            self.hangup(HangupReason.FAILED, outcome="failed")
             return
         media.listen(config)
         self.state = advance(self.state, Signal.ANSWERED)
@@ -402,7 +404,7 @@ class Session:
                     self.hangup(HangupReason.SYSTEM)
         if media.events.overflowed:
             self.error("server", "too many events wait, the call ends", 500)
-            self.hangup(HangupReason.FAILED, failed=True)
+            self.hangup(HangupReason.FAILED, outcome="failed")
 
     def _arm(self, timeout_ms: int, server: str) -> None:
         self._disarm()
@@ -466,14 +468,14 @@ class Session:
         self._disarm()
         await self._bounded(self._handler.end(str(reason)), END_TIMEOUT_S / 4)
         self.ended_at = self.services.clock.time()
-        self._farewell(reason)
         self.state = advance(self.state, Signal.HANGUP)
-        if self._transport is not None:
-            self._transport.close(self._close_code(reason))
-        await self._scope.close()
         try:
-            self.services.on_ended(self)
+            self.services.on_ended(self)  # first, so that whoever is told finds the id free
         finally:
+            self._farewell(reason)
+            if self._transport is not None:
+                self._transport.close(self._close_code(reason))
+            await self._scope.close()
             self.done.set()
 
     async def _bounded(self, step: Coroutine[Any, Any, None], timeout: float) -> None:
@@ -487,7 +489,7 @@ class Session:
 
     def _close_code(self, reason: HangupReason | str) -> int:
         """G21."""
-        if self.failed:
+        if self.outcome == "failed":
             return 1011
         return 1001 if reason is HangupReason.SERVER_UNAVAILABLE and self.stopping else 1000
 

@@ -14,6 +14,7 @@ from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from salon.base import ConfigurationError, UnavailableError
+from salon.base.files import private_folder
 from salon.store.migrate import bring_up_to_date
 
 T = TypeVar("T")
@@ -114,10 +115,8 @@ class Database:
 
     def _prepare(self, engine: Engine) -> None:
         """What is said in a room is private: folder and file are the owner's only."""
-        missing = [folder for folder in self.path.parents if not folder.exists()]
         try:
-            for folder in reversed(missing):
-                folder.mkdir(mode=0o700, exist_ok=True)
+            private_folder(self.path.parent)
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise ConfigurationError(f"cannot create {self.path}: {error.strerror}") from error

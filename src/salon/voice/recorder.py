@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from salon.base.files import private_folder
 from salon.media.frame import FRAME_SAMPLES, SAMPLE_RATE, SILENCE, Samples
 from salon.media.wav import WavWriter
 
@@ -64,7 +65,7 @@ class StereoRecorder:
     """The recording of one call. `inbound` and `outbound` run in the media plane."""
 
     def __init__(self, path: Path, writer: RecordingWriter) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         self.path = path
         self._writer = writer
         self._wav = WavWriter(path, SAMPLE_RATE, 2)

@@ -77,7 +77,7 @@ def rooms(house: House, recordings: Recordings) -> APIRouter:
 
     @router.get("/{room_id}/recordings/{recording_id}.wav", response_class=FileResponse)
     async def recording(room_id: str, recording_id: str) -> FileResponse:
-        """One recording: stereo, left what was heard, right what was said."""
+        """One recording: stereo, left the caller, right what the caller heard."""
         file = await asyncio.to_thread(recordings.find, room_id, recording_id)
         if file is None:
             raise HTTPException(404, f"no recording {recording_id!r} in room {room_id!r}")
