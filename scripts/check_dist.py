@@ -10,9 +10,15 @@ from pathlib import Path
 WHEEL_NEEDS = (
     "salon/py.typed",
     "salon/web/index.html",
+    "salon/web/client.js",
     "salon/cli/__init__.py",
+    "salon/cli/starter/agent.py.tmpl",
+    "salon/providers/house/house.toml",
+    "salon/store/migrations/env.py",
 )
-FORBIDDEN = ("node_modules", ".env", "data/", "__pycache__", "tests/")
+FORBIDDEN = ("node_modules", ".env", "data", "__pycache__")
+TOP = ("salon", "salon-{version}.dist-info")
+"""All that a wheel may put beside other packages."""
 
 
 def check(names: list[str], needs: tuple[str, ...], forbidden: tuple[str, ...]) -> list[str]:
@@ -20,7 +26,7 @@ def check(names: list[str], needs: tuple[str, ...], forbidden: tuple[str, ...]) 
     for name in names:
         parts = name.split("/")
         for bad in forbidden:
-            if bad.rstrip("/") in parts:
+            if bad in parts:
                 problems.append(f"must not be there: {name}")
     return problems
 
@@ -32,7 +38,10 @@ def main(version: str) -> int:
     problems = [f"not built: {path}" for path in (wheel, sdist) if not path.exists()]
     if not problems:
         with zipfile.ZipFile(wheel) as archive:
-            problems += check(archive.namelist(), WHEEL_NEEDS, FORBIDDEN)
+            names = archive.namelist()
+            problems += check(names, WHEEL_NEEDS, FORBIDDEN)
+            top = {name.split("/")[0] for name in names} - {t.format(version=version) for t in TOP}
+            problems += [f"must not be there: {name}/" for name in sorted(top)]
         with tarfile.open(sdist) as archive:
             names = archive.getnames()
             problems += check(names, ("pyproject.toml", "LICENSE", "README.md"), FORBIDDEN[:2])
