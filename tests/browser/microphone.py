@@ -18,8 +18,10 @@ def microphone_wav(path: Path, *parts: str | int, lead_ms: int = LEAD_MS) -> Pat
     """Write `parts` one after the other: sentences, and pauses in ms. Silence follows the file."""
     sounds = [silence(lead_ms, rate=RATE)]
     for part in parts:
-        spoken = isinstance(part, str)
-        sounds.append(speak(part, rate=RATE) if spoken else silence(int(part), rate=RATE))
+        if isinstance(part, str):
+            sounds.append(speak(part, rate=RATE))
+        else:
+            sounds.append(silence(part, rate=RATE))
     sounds.append(silence(1_000, rate=RATE))
     write_wav(path, np.concatenate(sounds), RATE)
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,18 @@ from tests.browser.room_page import RoomPage
 from salon.testing.server import ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
+MOST_STOPS = 60
+"""More than Tab has stops on the page."""
+
+_FOCUS = """() => {
+  const element = document.activeElement;
+  if (!element || element === document.body) return null;
+  const style = getComputedStyle(element);
+  const shown = style.outlineStyle !== "none" || style.boxShadow !== "none";
+  return { id: element.id || `${element.tagName} ${element.textContent.trim()}`, shown };
+}"""
 
 CONTROLS = {
     "button",
@@ -69,6 +82,52 @@ async def test_the_document_says_what_it_is(visit: OpenRoom) -> None:
     await document.keyboard.press("Tab")
     focused = await document.evaluate("document.activeElement.textContent")
     assert "Skip" in focused
+
+
+async def test_tab_goes_through_the_page_in_reading_order(visit: OpenRoom) -> None:
+    page = await visit()
+    for moment, wanted in (
+        ("idle", ["share", "new-room", "message", "send", "talk", "name", "transcript"]),
+        ("in a call", ["message", "send", "mute", "talk", "interrupt", "name", "transcript"]),
+    ):
+        if moment == "in a call":
+            await page.talk()
+        order = await _tab_order(page)
+        assert [element for element in order if element in wanted] == wanted, (moment, order)
+    await page.hang_up()
+    # leaving the call must not leave the focus nowhere
+    assert await page.page.evaluate("document.activeElement?.id") == "talk"
+
+
+async def _tab_order(page: RoomPage) -> list[str]:
+    """The ids that Tab reaches from the top of the page to its end; each shows its focus."""
+    # the skip link is the first stop
+    await page.page.locator("a.skip").focus()
+    order: list[str] = []
+    for _ in range(MOST_STOPS):
+        await page.page.keyboard.press("Tab")
+        stop = await page.page.evaluate(_FOCUS)
+        if stop is None or (order and stop["id"] == order[0]):
+            return order
+        assert stop["shown"], f"nothing shows that {stop} has the focus"
+        order.append(stop["id"])
+    raise AssertionError(f"Tab never gets to the end: {order}")
+
+
+async def test_axe_finds_nothing(visit: OpenRoom) -> None:
+    if not AXE.exists():
+        pytest.skip("axe-core is not among the packages of web/")
+    page = await visit()
+    await page.say("What is Salon?")
+    await page.count("agent", 1)
+    await page.talk()
+    await page.page.evaluate(AXE.read_text())
+    found = await page.page.evaluate(
+        """async () => (await axe.run()).violations.map(({ id, help, nodes }) =>
+             `${id}: ${help} ${nodes.map(({ html }) => html.slice(0, 120)).join(" | ")}`)"""
+    )
+    await page.hang_up()
+    assert found == []
 
 
 @pytest.mark.parametrize(("width", "height"), [(360, 640), (320, 568)])

@@ -1,4 +1,4 @@
-"""Around a call: muting, hanging up, typing meanwhile, captions, delays, keys, downloads."""
+"""Around a call: muting, hanging up, typing meanwhile, keys, downloads."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ MUTED = "What are your opening hours?"
 HEARD = "What is Salon?"
 
 
+@pytest.mark.slow
 async def test_nothing_is_heard_while_muted(launch: Launch, visit: OpenRoom) -> None:
     page = await visit(await launch(4_000, MUTED, 6_000, HEARD))
     await page.talk()
@@ -35,8 +36,8 @@ async def test_nothing_is_heard_while_muted(launch: Launch, visit: OpenRoom) -> 
     await page.frames_sent(int(FRAMES_PER_S * (LEAD_MS / 1000 + 4 + spoken_s + 0.5)))
     await mute.click()
     assert await mute.get_attribute("aria-pressed") == "false"
-    entries = await page.count("agent", 1)
-    assert [entry.role for entry in entries] == ["human", "agent"]
+    entries = await page.count("human", 1)
+    assert [entry.role for entry in entries] == ["human"]
     assert "salon" in content_words(entries[0].text)
     assert page.errors == []
 
@@ -73,33 +74,11 @@ async def test_typing_during_a_call_is_answered_aloud(visit: OpenRoom) -> None:
     page = await visit()
     await page.talk()
     await page.say("Are you human?")
+    await page.agent_speaks()
     answer = (await page.count("agent", 1))[-1]
     assert "human" in answer.text
     await page.agent_speaks(False)
     assert loud_ms(await received_sound(page)) > 1_000
-    assert page.errors == []
-
-
-async def test_captions_and_delays_show_while_they_form(launch: Launch, visit: OpenRoom) -> None:
-    page = await visit(await launch("What are your opening hours?"))
-    await page.watch()
-    await page.talk()
-    await page.count("agent", 1)
-    forming = [moment.own for moment in await page.seen() if moment.entries == 0 and moment.own]
-    print("captions", list(dict.fromkeys(forming)))
-    assert forming, "no words of the speaker showed before the timeline had them"
-    assert any(moment.answer for moment in await page.seen()), "the answer had no caption"
-    await page.until("() => document.getElementById('captions').childElementCount === 0")
-    await page.until("() => !document.getElementById('latency').hidden")
-    legend = await page.page.locator("#latency-legend li").all_inner_texts()
-    print("latency", await page.element("latency-total").inner_text(), legend)
-    assert len(legend) == 3
-    assert await page.page.evaluate(
-        """() => [...document.querySelectorAll("#latency .stack > span")]
-             .reduce((width, bar) => width + bar.getBoundingClientRect().width, 0) > 50"""
-    )
-    turn = (await page.stats())["lastTurn"]
-    assert 0 < turn["firstAudio"] < 10_000
     assert page.errors == []
 
 
@@ -152,8 +131,8 @@ async def test_transcript_and_recording_can_be_downloaded(
     page = await visit(await launch("What are your opening hours?"))
     await page.call_me("Ann")
     await page.talk()
-    question, answer = await page.count("agent", 1)
     await page.agent_speaks()
+    question, answer = await page.count("agent", 1)
     await page.agent_speaks(False)
     await page.hang_up()
     link = page.page.locator("#downloads a", has_text="Recording of")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import threading
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ _ATTACK = """async ({base, call, room}) => {
   });
   const connect = (path) => new Promise((resolve) => {
     const socket = new WebSocket(ws + path);
-    socket.onopen = () => resolve("open");
+    socket.onopen = () => { socket.close(); resolve("open"); };
     socket.onclose = () => resolve("nothing");
   });
   const plain = { method: "POST", mode: "no-cors", headers: { "Content-Type": "text/plain" } };
@@ -178,6 +179,22 @@ async def test_a_foreign_page_may_link_to_ours_but_not_embed_it(
     assert answer.status == 200
 
 
+async def test_our_own_page_gets_what_a_foreign_one_does_not(
+    visit: OpenRoom, server: ServerProcess
+) -> None:
+    """The refusals above are for the origin: the same requests of our own page are answered."""
+    own = await visit()
+    await own.say("Are you human?")
+    await own.count("agent", 1)
+    target = {"base": server.url, "call": "no-such-call", "room": own.room}
+    outcome = await own.page.evaluate(_ATTACK, target)
+    read = {name for name, what in outcome.items() if what.startswith("read")}
+    assert read >= {"fetch timeline", "fetch list", "post rooms, json"}
+    sockets = {name: what for name, what in outcome.items() if name.startswith("socket")}
+    assert len(sockets) == 4
+    assert set(sockets.values()) == {"open"}, sockets
+
+
 async def test_a_rebound_name_is_refused(launch: Launch, server: ServerProcess) -> None:
     """A foreign name that resolves to this machine is the same origin as its own page."""
     browser = await launch(flags=("--host-resolver-rules=MAP rebound.example 127.0.0.1",))
@@ -199,8 +216,14 @@ async def test_a_rebound_name_is_refused(launch: Launch, server: ServerProcess) 
 
 @pytest.mark.parametrize("path", ["/", "/list", "/ws?handler=room", "/ws/some-room"])
 @pytest.mark.parametrize("host", ["rebound.example", "127.0.0.1.rebound.example", ""])
-def test_a_foreign_host_header_is_refused(server: ServerProcess, path: str, host: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+async def test_a_foreign_host_header_is_refused(
+    server: ServerProcess, path: str, host: str
+) -> None:
+    assert await asyncio.to_thread(_status, server.port, path, host) in {400, 403}
+
+
+def _status(port: int, path: str, host: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_MS / 1000)
     try:
         connection.putrequest("GET", path, skip_host=True)
         connection.putheader("Host", host)
@@ -210,6 +233,6 @@ def test_a_foreign_host_header_is_refused(server: ServerProcess, path: str, host
             connection.putheader("Sec-WebSocket-Version", "13")
             connection.putheader("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
         connection.endheaders()
-        assert connection.getresponse().status in {400, 403}
+        return connection.getresponse().status
     finally:
         connection.close()

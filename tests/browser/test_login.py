@@ -12,7 +12,7 @@ from salon.testing.server import ServerProcess, running_server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-KEY = "a key for these tests only"
+KEY = "a-key-for-these-tests-only"
 
 _CONNECT = """async () => {
   const outcome = {};

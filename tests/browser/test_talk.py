@@ -7,16 +7,21 @@ import time
 import pytest
 from tests.browser.conftest import Launch, OpenRoom
 from tests.browser.hearing import content_words, loud_ms, received_sound, recognised
+from tests.browser.room_page import RoomPage
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 QUESTION = "What are your opening hours?"
+MOST_DELAY_MS = 10_000
+"""Far more than an answer takes, for a machine that is busy with other things."""
 
 
+@pytest.mark.slow
 async def test_a_spoken_question_is_recognised_and_its_answer_is_heard(
     launch: Launch, visit: OpenRoom
 ) -> None:
     page = await visit(await launch(QUESTION))
+    await page.watch()
     await page.talk()
     question, answer = (await page.count("agent", 1))[:2]
     assert (question.role, question.name) == ("human", "You")
@@ -24,7 +29,9 @@ async def test_a_spoken_question_is_recognised_and_its_answer_is_heard(
     assert answer.role == "agent"
     assert answer.name not in {"", "You"}
     assert not answer.interrupted
+    await _captions_formed(page)
     await page.agent_speaks(False)
+    await _delays_are_shown(page)
     sound = await received_sound(page)
     assert loud_ms(sound) > 1_500
     started = time.monotonic()
@@ -34,3 +41,27 @@ async def test_a_spoken_question_is_recognised_and_its_answer_is_heard(
     found = wanted & content_words(heard)
     assert len(found) >= max(4, 0.5 * len(wanted)), (sorted(wanted), heard)
     assert page.errors == []
+
+
+async def _captions_formed(page: RoomPage) -> None:
+    """Both sides showed as words before the timeline had them; no caption is left."""
+    seen = await page.seen()
+    forming = [moment.own for moment in seen if moment.entries == 0 and moment.own]
+    print("captions", list(dict.fromkeys(forming)))
+    assert forming, "no words of the speaker showed before the timeline had them"
+    assert any(moment.answer for moment in seen), "the answer had no caption"
+    await page.until("() => document.getElementById('captions').childElementCount === 0")
+
+
+async def _delays_are_shown(page: RoomPage) -> None:
+    """The bar has its three stages, each later than the one before, and a width."""
+    await page.until("() => !document.getElementById('latency').hidden")
+    legend = await page.page.locator("#latency-legend li").all_inner_texts()
+    print("latency", await page.element("latency-total").inner_text(), legend)
+    assert len(legend) == 3
+    assert await page.page.evaluate(
+        """() => [...document.querySelectorAll("#latency .stack > span")]
+             .reduce((width, bar) => width + bar.getBoundingClientRect().width, 0) > 50"""
+    )
+    turn = (await page.stats())["lastTurn"]
+    assert 0 < turn["recognised"] <= turn["firstWord"] <= turn["firstAudio"] < MOST_DELAY_MS

@@ -10,18 +10,18 @@ from salon.core.kit import RoomKit
 from salon.core.permissions import history_for
 from salon.core.ports.ai import AIContext, AIMessage, AIProvider, ResponseMetadata, TextDelta
 from salon.core.ports.channel import Channel
+from salon.core.transcoding import transcode
 from salon.models import (
     NO_OUTPUT,
     AudioContent,
     ChannelBinding,
+    ChannelCapabilities,
     ChannelCategory,
     ChannelOutput,
     ChannelType,
     EventContent,
-    EventStatus,
     EventType,
     HookTrigger,
-    RichContent,
     RoomContext,
     RoomEvent,
     TextContent,
@@ -61,7 +61,7 @@ class AIChannel(Channel):
         self._system_prompt = system_prompt
         self._temperature = temperature
         self._max_tokens = max_tokens
-        self._max_events = max_context_events
+        self.context_events = max_context_events
         self._tools = tools or ToolBox()
         self._max_rounds = max_tool_rounds
         self._loop_timeout = tool_loop_timeout
@@ -92,7 +92,7 @@ class AIChannel(Channel):
         if event.source.channel_id == self.channel_id or event.type is not EventType.MESSAGE:
             return NO_OUTPUT
         text = _words(event.content)
-        if not text.strip() or _superseded(event, context):
+        if not text.strip() or _superseded(event, self.channel_id, context):
             return NO_OUTPUT
         request = self._request(event, text, binding, context)
         metadata: dict[str, Any] = {"sender_name": self.name}
@@ -110,7 +110,8 @@ class AIChannel(Channel):
             for past in history_for(self.channel_id, context.recent_events, context.bindings)
             if past.id != event.id
             and (past.index < event.index or past.source.channel_id == self.channel_id)
-        ][-self._max_events :]
+        ]
+        before = before[max(len(before) - self.context_events, 0) :]
         messages = [message for past in before if (message := self._message(past, context))]
         messages.append(AIMessage("user", text, name, metadata=event.metadata))
         return AIContext(
@@ -154,28 +155,25 @@ class AIChannel(Channel):
             await self._kit.run_hooks(HookTrigger.ON_AI_RESPONSE, request.room_id, answer)
 
 
-def _superseded(event: RoomEvent, context: RoomContext) -> bool:
+def _superseded(event: RoomEvent, reader: str, context: RoomContext) -> bool:
     """The same voice went on talking before its answer began: the later words get the answer,
     with the earlier ones in the history."""
     return bool(event.metadata.get("spoken")) and any(
         later.index > event.index
-        and later.status is not EventStatus.BLOCKED
+        and (later.addressed_to is None or reader in later.addressed_to)
         and later.metadata.get("spoken")
         and later.source.participant_id == event.source.participant_id
-        for later in context.recent_events
+        for later in history_for(reader, context.recent_events, context.bindings)
     )
 
 
 def _words(content: EventContent) -> str:
     match content:
-        case TextContent():
-            return content.body
-        case RichContent():
-            return content.plain_text or content.body
         case AudioContent():
             return content.transcript or "[Voice message]"
         case _:
-            return ""
+            fitting = transcode(content, ChannelCapabilities())
+            return fitting.body if isinstance(fitting, TextContent) else ""
 
 
 def _name(event: RoomEvent, context: RoomContext) -> str | None:

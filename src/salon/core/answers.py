@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Protocol
@@ -10,7 +11,7 @@ from salon.base import IdFactory, SalonError, new_id
 from salon.core.context import Contexts
 from salon.core.delivery import RootCall
 from salon.core.effects import SideEffects
-from salon.core.errors import RoomNotFoundError
+from salon.core.errors import RoomKitError, RoomNotFoundError
 from salon.core.framework import FrameworkEvents
 from salon.core.hooks import HookRegistry
 from salon.core.permissions import may_deliver, targets, write_refusal
@@ -87,6 +88,12 @@ class Answers:
             output = await channel.on_event(event, binding, context)
             await self._effects.keep_output(event.room_id, output)
             await self._take(event, channel, output, context, root)
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is None or current.cancelling():
+                raise
+            error = RoomKitError("the agent cancelled itself")
+            await self._failed(event, binding, context, error, root)
         except Exception as error:  # noqa: BLE001 - reported to the room
             await self._failed(event, binding, context, error, root)
 

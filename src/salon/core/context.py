@@ -7,6 +7,7 @@ from salon.core.ports.store import ConversationStore
 from salon.models import EventType, Room, RoomContext
 
 RECENT_EVENTS = 50
+MAX_RECENT_EVENTS = 1000
 
 
 class Contexts:
@@ -16,6 +17,10 @@ class Contexts:
     def __init__(self, store: ConversationStore, *, recent: int = RECENT_EVENTS) -> None:
         self._store = store
         self._recent = recent
+
+    def widen(self, events: int) -> None:
+        """A channel wants to see this many messages; all see as many as the most demanding one."""
+        self._recent = max(self._recent, min(events, MAX_RECENT_EVENTS))
 
     async def of(self, room: Room) -> RoomContext:
         """The context of a room just read."""

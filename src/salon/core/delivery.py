@@ -12,12 +12,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 from salon.core.effects import SideEffects
 from salon.core.framework import FrameworkEvents
-from salon.core.hooks import HookRegistry
 from salon.core.lanes import Lanes
+from salon.core.observers import Observers
 from salon.core.permissions import may_deliver, solicited
 from salon.core.ports.store import ConversationStore
 from salon.core.registry import ChannelRegistry
@@ -66,6 +65,11 @@ class DeliverySet:
     streamed: frozenset[str] = frozenset()
 
 
+def agent_lane(room_id: str, channel_id: str) -> str:
+    """The lane in which one agent of one room is asked."""
+    return f"{room_id}/{channel_id}"
+
+
 Ask = Callable[[RoomEvent, ChannelBinding, RootCall], Awaitable[None]]
 
 
@@ -77,7 +81,7 @@ class Delivery:
         *,
         store: ConversationStore,
         channels: ChannelRegistry,
-        hooks: HookRegistry,
+        observers: Observers,
         framework: FrameworkEvents,
         effects: SideEffects,
         ask: Ask,
@@ -85,14 +89,13 @@ class Delivery:
     ) -> None:
         self._store = store
         self._channels = channels
-        self._hooks = hooks
+        self._observers = observers
         self._framework = framework
         self._effects = effects
         self._ask = ask
         self._timeout = timeout
         self.rooms = Lanes("delivery lanes")
         self.agents = Lanes("agent lanes")
-        self._observing = Lanes("after broadcast")
 
     def plan(
         self, item: DeliverySet, root: RootCall
@@ -100,11 +103,19 @@ class Delivery:
         """Append to the room's lane; the future gets the results per target channel."""
         return self.rooms.put(item.event.room_id, lambda: self._execute(item, root))
 
+    def waiting(self, context: RoomContext) -> int:
+        """How far the slowest part of a room is behind: delivery, or questions to one agent."""
+        room_id = context.room.id
+        agents = (
+            self.agents.waiting(agent_lane(room_id, binding.channel_id))
+            for binding in context.bindings
+        )
+        return max(self.rooms.waiting(room_id), *agents, 0)
+
     async def close(self, timeout: float) -> None:
         """Let the lanes run dry for a bounded time, then abort (R140)."""
         await self.agents.close(timeout)
         await self.rooms.close(timeout)
-        await self._observing.close(timeout)
 
     async def _execute(self, item: DeliverySet, root: RootCall) -> Mapping[str, DeliveryResult]:
         told = [
@@ -124,11 +135,7 @@ class Delivery:
     def _observe(self, item: DeliverySet) -> None:
         """AFTER_BROADCAST, and the observers of the decision that came before (R163)."""
         for trigger in (HookTrigger.BEFORE_BROADCAST, HookTrigger.AFTER_BROADCAST):
-            if self._hooks.wants(trigger, item.event.room_id):
-                self._observing.put(
-                    item.event.room_id,
-                    partial(self._hooks.observe, trigger, item.event, item.context),
-                )
+            self._observers.tell(trigger, item.event, item.context)
 
     async def _deliver(self, item: DeliverySet, binding: ChannelBinding) -> DeliveryResult | None:
         """None: nothing was to be delivered, and nothing failed."""
@@ -191,7 +198,7 @@ class Delivery:
         self, event: RoomEvent, binding: ChannelBinding, root: RootCall
     ) -> asyncio.Future[object]:
         return self.agents.put(
-            f"{event.room_id}/{binding.channel_id}", lambda: self._ask(event, binding, root)
+            agent_lane(event.room_id, binding.channel_id), lambda: self._ask(event, binding, root)
         )
 
     async def _report(self, item: DeliverySet, results: Mapping[str, DeliveryResult]) -> None:

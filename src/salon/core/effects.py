@@ -35,4 +35,7 @@ class SideEffects:
         """Store what a channel gave back besides its answer, metadata as a patch of keys."""
         await self.keep(output.tasks, output.observations)
         if output.metadata_updates:
-            await self._store.patch_room_metadata(room_id, output.metadata_updates)
+            try:
+                await self._store.patch_room_metadata(room_id, output.metadata_updates)
+            except (SalonError, ValueError, OSError):
+                _log.exception("metadata of room %s was not stored", room_id)

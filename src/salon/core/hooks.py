@@ -172,6 +172,11 @@ class HookRegistry:
                 result = await hook.fn(payload, context)
         except TimeoutError:
             return self._failed(hook, "hook_timeout", f"took longer than {hook.timeout:g} s")
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is None or current.cancelling():
+                raise
+            return self._failed(hook, "hook_error", "cancelled itself")
         except Exception as error:  # noqa: BLE001 - the host's code
             _log.exception("hook %s failed", hook.name)
             return self._failed(hook, "hook_error", str(error) or type(error).__name__)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from salon.core.context import Contexts
-from salon.core.delivery import Delivery, RootCall
+from salon.core.delivery import Delivery, RootCall, agent_lane
 from salon.core.framework import FrameworkEvents
 from salon.core.participants import Participants
 from salon.core.ports.channel import Channel
@@ -76,7 +76,7 @@ class Inbound:
             self._locks.held(room_id)
             or self._delivery.rooms.inside(room_id)
             or any(
-                self._delivery.agents.inside(f"{room_id}/{channel.channel_id}")
+                self._delivery.agents.inside(agent_lane(room_id, channel.channel_id))
                 for channel in self._channels
             )
         )

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 from salon.base import SYSTEM_CLOCK, Clock
 from salon.core.answers import Answers
 from salon.core.context import Contexts
-from salon.core.delivery import Delivery, RootCall
+from salon.core.delivery import Delivery, RootCall, agent_lane
 from salon.core.effects import SideEffects
 from salon.core.errors import (
     ChannelNotFoundError,
@@ -23,6 +23,7 @@ from salon.core.hooks import HookFn, HookOutcome, HookRegistration, HookRegistry
 from salon.core.inbound import Inbound
 from salon.core.memory.locks import MemoryLocks
 from salon.core.memory.store import MemoryStore
+from salon.core.observers import Observers
 from salon.core.participants import Participants
 from salon.core.permissions import history_for
 from salon.core.ports.channel import Channel
@@ -82,6 +83,7 @@ class RoomKit:
         self._shutdown_timeout = shutdown_timeout
         self._opened = False
         self._effects = SideEffects(self.store)
+        self._observers = Observers(self.hooks)
         answers = Answers(
             channels=self.channels,
             contexts=self._contexts,
@@ -94,7 +96,7 @@ class RoomKit:
         self._delivery = Delivery(
             store=self.store,
             channels=self.channels,
-            hooks=self.hooks,
+            observers=self._observers,
             framework=self.framework,
             effects=self._effects,
             ask=answers.ask,
@@ -116,6 +118,7 @@ class RoomKit:
             channels=self.channels,
             contexts=self._contexts,
             hooks=self.hooks,
+            observers=self._observers,
             framework=self.framework,
             timeline=lambda: self._timeline,
         )
@@ -156,6 +159,7 @@ class RoomKit:
         self._opened = False
         errors: list[Exception] = []
         await self._delivery.close(self._shutdown_timeout)
+        await self._observers.close(self._shutdown_timeout)
         for part in (*self.channels, self.locks, self.store):
             try:
                 await part.close()
@@ -181,6 +185,7 @@ class RoomKit:
     def register_channel(self, channel: Channel) -> None:
         """Make a channel known (R45)."""
         self.channels.add(channel)
+        self._contexts.widen(channel.context_events)
         channel.bind(self)
 
     def unregister_channel(self, channel_id: str) -> Channel | None:
@@ -379,7 +384,7 @@ class RoomKit:
 
     async def idle(self, room_id: str) -> None:
         """Wait until nothing is being delivered or answered in a room."""
-        agents = [f"{room_id}/{channel.channel_id}" for channel in self.channels]
+        agents = [agent_lane(room_id, channel.channel_id) for channel in self.channels]
         busy = True
         while busy:
             busy = await self._delivery.rooms.drained(room_id)
@@ -402,13 +407,13 @@ class RoomKit:
         return decorate
 
     async def run_hooks(self, trigger: HookTrigger, room_id: str, payload: Any) -> HookOutcome:
-        """Run the hooks of a trigger that is not part of a commit. SYNC triggers decide; ASYNC
-        ones only observe."""
+        """Run the hooks of a trigger that is not part of a commit. SYNC triggers decide; those of
+        ASYNC ones only observe, and are not waited for."""
         if not self.hooks.wants(trigger, room_id):
             return HookOutcome(payload)
         context = await self._contexts.build(room_id)
         if trigger.is_async:
-            await self.hooks.observe(trigger, payload, context)
+            self._observers.tell(trigger, payload, context)
             return HookOutcome(payload)
         outcome = await self.hooks.decide(trigger, payload, context)
         await self._effects.keep(outcome.tasks, outcome.observations)

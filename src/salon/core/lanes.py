@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from salon.core.errors import RoomKitError
 
-_inside: ContextVar[frozenset[tuple[int, str]]] = ContextVar("salon_inside_lanes")
+_log = logging.getLogger("salon.core.lanes")
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """The job that the running code belongs to. A task that it leaves behind keeps the mark, so
+    the mark says when it has gone out."""
+
+    lanes: Lanes
+    key: str
+    active: bool = True
+
+
+_inside: ContextVar[_Job | None] = ContextVar("salon_inside_lane", default=None)
 
 
 class LaneClosedError(RoomKitError):
@@ -48,10 +63,8 @@ class Lanes:
             return future
         self._queues.setdefault(key, deque()).append((job, future))
         if key not in self._workers:
-            context = contextvars.Context()
-            context.run(_inside.set, frozenset({(id(self), key)}))
             self._workers[key] = loop.create_task(
-                self._work(key), name=f"{self.name}:{key}", context=context
+                self._work(key), name=f"{self.name}:{key}", context=contextvars.Context()
             )
         return future
 
@@ -65,7 +78,8 @@ class Lanes:
 
     def inside(self, key: str) -> bool:
         """Whether the caller runs in this lane; then it must not wait for it (R128)."""
-        return (id(self), key) in _inside.get(frozenset())
+        job = _inside.get()
+        return job is not None and job.active and job.lanes is self and job.key == key
 
     async def _work(self, key: str) -> None:
         queue = self._queues[key]
@@ -73,6 +87,8 @@ class Lanes:
         try:
             while queue:
                 job, future = queue[0]
+                mark = _Job(self, key)
+                _inside.set(mark)
                 try:
                     result = await job()
                 except asyncio.CancelledError:
@@ -82,12 +98,15 @@ class Lanes:
                         future.set_exception(LaneClosedError("the work was cancelled"))
                         future.exception()
                 except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for the job
+                    _log.exception("work in %s failed in %s", key, self.name)
                     if not future.done():
                         future.set_exception(error)
                         future.exception()  # a caller that is gone leaves no warning behind
                 else:
                     if not future.done():
                         future.set_result(result)
+                finally:
+                    mark.active = False
                 queue.popleft()
         finally:
             del self._workers[key], self._queues[key]

@@ -9,6 +9,7 @@ from salon.core.context import Contexts
 from salon.core.errors import ChannelNotFoundError, RoomNotFoundError
 from salon.core.framework import FrameworkEvents
 from salon.core.hooks import HookRegistry
+from salon.core.observers import Observers
 from salon.core.ports.locks import RoomLockManager
 from salon.core.ports.store import ConversationStore
 from salon.core.registry import ChannelRegistry
@@ -47,6 +48,7 @@ class Rooms:
         channels: ChannelRegistry,
         contexts: Contexts,
         hooks: HookRegistry,
+        observers: Observers,
         framework: FrameworkEvents,
         timeline: Callable[[], Recorder],
     ) -> None:
@@ -55,6 +57,7 @@ class Rooms:
         self._channels = channels
         self._contexts = contexts
         self._hooks = hooks
+        self._observers = observers
         self._framework = framework
         self._timeline = timeline
 
@@ -195,7 +198,12 @@ class Rooms:
     async def _announce(self, trigger: HookTrigger, event: RoomEvent) -> None:
         if self._hooks.wants(trigger, event.room_id):
             context = await self._contexts.build(event.room_id)
-            await self._hooks.observe(trigger, event, context)
+            # A room that a message makes is furnished by these hooks, so the message waits for
+            # them. Nothing else waits under the lock.
+            if self._locks.held(event.room_id) and trigger is not HookTrigger.ON_ROOM_CREATED:
+                self._observers.tell(trigger, event, context)
+            else:
+                await self._hooks.observe(trigger, event, context)
 
 
 _CHANGE_TRIGGERS = {

@@ -7,6 +7,7 @@ import io
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import numpy as np
@@ -71,8 +72,10 @@ class SoundLoader:
                 httpx.AsyncClient(timeout=FETCH_TIMEOUT_S, trust_env=False) as client,
             ):
                 for _ in range(MAX_REDIRECTS + 1):
-                    await self._check(url)
-                    async with client.stream("GET", url, follow_redirects=False) as response:
+                    address = await self._check(url)
+                    async with client.stream(
+                        "GET", follow_redirects=False, **_pinned(url, address)
+                    ) as response:
                         if response.is_redirect:
                             url = urljoin(url, response.headers.get("location", ""))
                             continue
@@ -87,11 +90,13 @@ class SoundLoader:
         except PolicyError as error:
             raise SoundError(str(error)) from None
 
-    async def _check(self, url: str) -> None:
+    async def _check(self, url: str) -> str | None:
+        """The address to connect to, so that the name cannot mean another one a moment later;
+        None where the policy leaves it open."""
         self.policy.check(url)
         host = urlsplit(url).hostname or ""
         if host in self.policy.allowed_hosts or self.policy.allow_private:
-            return
+            return None
         try:
             found = await asyncio.get_running_loop().getaddrinfo(
                 host, None, type=socket.SOCK_STREAM
@@ -100,6 +105,21 @@ class SoundLoader:
             raise SoundError("the host is not known") from None
         for entry in found:
             self.policy.check_address(str(entry[4][0]))
+        return str(found[0][4][0])
+
+
+def _pinned(url: str, address: str | None) -> dict[str, Any]:
+    """The request for `url` at `address`, still under the name of its host."""
+    if address is None:
+        return {"url": url}
+    parts = urlsplit(url)
+    host = f"[{address}]" if ":" in address else address
+    target = host if parts.port is None else f"{host}:{parts.port}"
+    return {
+        "url": parts._replace(netloc=target).geturl(),
+        "headers": {"Host": parts.netloc},
+        "extensions": {"sni_hostname": parts.hostname},
+    }
 
 
 async def _bounded(response: object) -> bytes:

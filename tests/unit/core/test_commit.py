@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from contextvars import Context
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -129,7 +130,7 @@ async def test_R18_message_fields_apply_where_the_channel_left_defaults(kit: Roo
             )
 
     await room_with(kit, Transport("sms"), Own("own"))
-    fields = {
+    fields: dict[str, Any] = {
         "visibility": "transport",
         "parent_event_id": "root",
         "addressed_to": ["bot"],

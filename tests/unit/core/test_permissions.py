@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,22 +62,22 @@ def events(draw: st.DrawFn) -> RoomEvent:
     )
 
 
-def event(source: str, **more: object) -> RoomEvent:
+def event(source: str, **more: Any) -> RoomEvent:
     return RoomEvent(
         room_id=ROOM,
         source=EventSource(channel_id=source, channel_type="sms"),
         content=text("x"),
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 
-def binding(channel_id: str, category: ChannelCategory, **more: object) -> ChannelBinding:
+def binding(channel_id: str, category: ChannelCategory, **more: Any) -> ChannelBinding:
     return ChannelBinding(
         channel_id=channel_id,
         room_id=ROOM,
         channel_type="sms",
         category=category,
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 

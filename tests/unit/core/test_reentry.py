@@ -322,3 +322,24 @@ async def test_an_agent_is_not_asked_in_a_room_that_is_gone(kit: RoomKit) -> Non
     other.hold.set()
     await asyncio.wait_for(call, PATIENCE)
     assert bot.asked == []
+
+
+async def test_R128_a_task_that_outlives_its_lane_waits_like_any_other(kit: RoomKit) -> None:
+    class Spawning(Transport):
+        later: asyncio.Task[Any] | None = None
+
+        async def deliver(self, event: Any, binding: Any, context: Any) -> Any:
+            if self.later is None:
+                self.later = asyncio.create_task(self.reply())
+            return await super().deliver(event, binding, context)
+
+        async def reply(self) -> Any:
+            await asyncio.sleep(60)
+            return await kit.process_inbound(message(self.channel_id, "late"), room_id=ROOM)
+
+    other = Spawning("other")
+    await room_with(kit, Transport("sms"), other)
+    await kit.process_inbound(message("sms"), room_id=ROOM)
+    assert other.later is not None
+    result = await other.later
+    assert result.delivery_results["sms"].status == "sent"

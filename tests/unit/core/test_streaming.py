@@ -291,7 +291,7 @@ async def test_R75_an_iterator_without_aclose_is_dropped_too(kit: RoomKit) -> No
                 raise StopAsyncIteration
             return "x"
 
-    bot = Agent("bot", lambda event, context: Plain())  # type: ignore[arg-type, return-value]
+    bot = Agent("bot", lambda event, context: Plain())
     await room_with(kit, Transport("sms"), bot)
     await kit.mute(ROOM, "bot")
     await ask(kit)

@@ -143,7 +143,26 @@ async def test_G201_kill_ends_the_call(gateway: Gateway, call: CallPair) -> None
     assert await call.closed() == 1000
     assert call.events[-1]["event"] == "hangup"
     assert call.events[-1]["reason"] == "system"
+    await asyncio.sleep(0.1)
     assert not await gateway.kill("call-1")
+
+
+async def test_G201_a_call_that_is_closed_cannot_be_killed(
+    gateway: Gateway, call: CallPair
+) -> None:
+    await call.invite()
+    assert await gateway.kill("call-1")
+    await call.closed()
+    assert not await gateway.kill("call-1")
+
+
+async def test_G16_an_id_is_free_as_soon_as_its_call_is_closed(
+    gateway: Gateway, call: CallPair
+) -> None:
+    await call.invite()
+    call.send({"command": "hangup"})
+    await call.closed()
+    CallPair.connect(gateway.acceptor, "/ws?id=call-1")
 
 
 async def test_G20_a_client_that_vanishes_frees_everything(

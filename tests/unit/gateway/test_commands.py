@@ -182,11 +182,35 @@ async def test_G54_reasons(
 
 async def test_G54_the_first_reason_stays(gateway: Gateway, call: CallPair) -> None:
     await call.invite()
+    await asyncio.sleep(0.01)  # `invite` is done, no longer only answered
     call.send({"command": "hangup", "reason": "first"})
     call.send({"command": "hangup", "reason": "second"})
+    await asyncio.sleep(0.01)  # the commands are taken from their queue
     await gateway.kill("call-1")
     await call.closed()
     assert [event["reason"] for event in call.of("hangup")] == ["first"]
+
+
+async def test_G54_the_first_reason_stays_while_an_invite_waits(engine: VoiceEngine) -> None:
+    async with scripted_gateway(engine, handler_for=lambda _query: _Slow()) as gateway:
+        call = CallPair.connect(gateway.acceptor)
+        call.send({"command": "invite", "option": {}})
+        await asyncio.sleep(1)
+        call.send({"command": "hangup", "reason": "first"})
+        call.send({"command": "hangup", "reason": "second"})
+        await call.closed()
+        assert [event["reason"] for event in call.of("hangup")] == ["first"]
+
+
+async def test_G55_a_reject_is_told_although_a_hangup_follows_it(engine: VoiceEngine) -> None:
+    async with scripted_gateway(engine, handler_for=lambda _query: _Slow()) as gateway:
+        call = CallPair.connect(gateway.acceptor)
+        call.send({"command": "invite", "option": {}})
+        await asyncio.sleep(1)
+        call.send({"command": "reject", "reason": "busy"})
+        call.send({"command": "hangup"})
+        await call.closed()
+        assert call.of("reject", reason="busy")
 
 
 async def test_G112_hangup_before_invite_has_no_answer_time(call: CallPair) -> None:

@@ -50,6 +50,8 @@ class Channel(ABC):
     direction: ChannelDirection = ChannelDirection.BIDIRECTIONAL
     sender_is_participant: bool = False
     """Inbound `sender_id` already is a participant id of the room."""
+    context_events: int = 0
+    """Messages of history the channel wants to see (R20); the framework shows at least 50."""
 
     def __init__(self, channel_id: str) -> None:
         self.channel_id = channel_id

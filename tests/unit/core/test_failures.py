@@ -1,0 +1,238 @@
+"""What fails in the middle of the work is told to somebody (R72, R131, R142), and whatever waits is
+bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import pytest
+
+from salon.base import SalonError
+from salon.core.kit import RoomKit
+from salon.core.memory import MemoryStore
+from salon.models import (
+    ChannelBinding,
+    EventType,
+    HookResult,
+    HookTrigger,
+    InjectedEvent,
+    Observation,
+    Room,
+    RoomContext,
+    RoomEvent,
+    Task,
+)
+
+from .helpers import (
+    PATIENCE,
+    ROOM,
+    Agent,
+    Stream,
+    Transport,
+    message,
+    messages,
+    room_with,
+    timeline,
+    words,
+)
+
+
+class StoreDownError(SalonError):
+    code = "store_down"
+
+
+class Fragile(MemoryStore):
+    """Fails in the named methods."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken: set[str] = set()
+
+    def check(self, name: str) -> None:
+        if name in self.broken:
+            raise StoreDownError(f"{name} failed")
+
+    async def patch_room_metadata(
+        self, room_id: str, patch: Mapping[str, Any], unset: Collection[str] = ()
+    ) -> Room | None:
+        self.check("patch_room_metadata")
+        return await super().patch_room_metadata(room_id, patch, unset)
+
+    async def add_task(self, task: Task) -> Task:
+        self.check("add_task")
+        return await super().add_task(task)
+
+    async def list_bindings(self, room_id: str) -> list[ChannelBinding]:
+        self.check("list_bindings")
+        return await super().list_bindings(room_id)
+
+    async def set_delivery_results(
+        self, room_id: str, event_id: str, results: Mapping[str, Any]
+    ) -> None:
+        self.check("set_delivery_results")
+        await super().set_delivery_results(room_id, event_id, results)
+
+
+@pytest.fixture
+async def store() -> Fragile:
+    return Fragile()
+
+
+@pytest.fixture
+async def kit(store: Fragile) -> Any:
+    async with RoomKit(store=store, shutdown_timeout=0) as kit:
+        yield kit
+
+
+async def ask(kit: RoomKit) -> Any:
+    return await asyncio.wait_for(kit.process_inbound(message("sms"), room_id=ROOM), PATIENCE)
+
+
+async def test_R72_a_task_that_cannot_be_stored_costs_no_answer(
+    kit: RoomKit, store: Fragile
+) -> None:
+    bot = Agent("bot", lambda event, context: ["answer"])
+    seen = Observation(room_id=ROOM, channel_id="bot", content="calm")
+    bot.extras = {"tasks": (Task(room_id=ROOM, title="t"),), "observations": (seen,)}
+    await room_with(kit, Transport("sms"), bot)
+    store.broken = {"add_task"}
+    result = await ask(kit)
+    assert result.error is None
+    assert ("answer", "delivered") in await words(kit)
+    assert await store.list_observations(ROOM) == [seen]
+
+
+async def test_R72_metadata_that_cannot_be_stored_costs_no_answer(
+    kit: RoomKit, store: Fragile
+) -> None:
+    bot = Agent("bot", lambda event, context: ["answer"])
+    bot.extras = {"metadata_updates": {"topic": "rain"}}
+    await room_with(kit, Transport("sms"), bot)
+    store.broken = {"patch_room_metadata"}
+    await ask(kit)
+    assert ("answer", "delivered") in await words(kit)
+
+
+async def test_AMB19_metadata_updates_are_a_patch_of_keys(kit: RoomKit) -> None:
+    bot = Agent("bot", lambda event, context: ["answer"])
+    bot.extras = {"metadata_updates": {"topic": "rain"}}
+    await kit.create_room(ROOM, metadata={"owner": "ann", "topic": "sun"})
+    await room_with(kit, Transport("sms"), bot)
+    await ask(kit)
+    room = await kit.get_room(ROOM)
+    assert room is not None
+    assert (room.metadata["owner"], room.metadata["topic"]) == ("ann", "rain")
+
+
+async def test_R142_an_agent_that_could_not_even_be_asked_is_reported(
+    kit: RoomKit, store: Fragile, caplog: pytest.LogCaptureFixture
+) -> None:
+    await room_with(kit, Transport("sms"), Agent("bot"))
+    kit.on_commit(lambda event: store.broken.add("list_bindings"))
+    with caplog.at_level(logging.WARNING):
+        result = await ask(kit)
+    assert result.event is not None
+    assert result.error is not None or "list_bindings failed" in caplog.text
+
+
+async def test_a_delivery_set_that_breaks_is_logged_when_nobody_waits(
+    kit: RoomKit, store: Fragile, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = Transport("other")
+    other.failure = ConnectionError("gone")
+    await room_with(kit, Transport("sms"), other)
+    store.broken = {"set_delivery_results"}
+    with caplog.at_level(logging.WARNING):
+        await kit.process_inbound(message("sms"), room_id=ROOM, detached=True)
+        await kit.idle(ROOM)
+    assert "set_delivery_results failed" in caplog.text
+
+
+async def test_R100_a_store_that_fails_after_the_commit_undoes_nothing(
+    kit: RoomKit, store: Fragile
+) -> None:
+    other = Transport("other")
+    other.failure = ConnectionError("gone")
+    await room_with(kit, Transport("sms"), other)
+    store.broken = {"set_delivery_results"}
+    with pytest.raises(StoreDownError):
+        await ask(kit)
+    assert await words(kit) == [("hi", "delivered")]
+    store.broken, other.failure = set(), None
+    assert (await ask(kit)).delivery_results["other"].status == "sent"
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_R142_an_agent_that_cancels_itself_is_reported(kit: RoomKit, streamed: bool) -> None:
+    def fail(event: RoomEvent, context: RoomContext) -> Any:
+        if event.source.channel_id != "sms":
+            return None
+        if streamed:
+            return Stream(asyncio.CancelledError())()
+        raise asyncio.CancelledError
+
+    await room_with(kit, Transport("sms"), Agent("bot", fail))
+    result = await ask(kit)
+    assert result.error is not None
+    assert [event.type for event in await timeline(kit)][-1] is EventType.SYSTEM
+
+
+async def test_an_agent_that_cancelled_itself_is_asked_again(kit: RoomKit) -> None:
+    answers: list[Any] = [Stream(asyncio.CancelledError())(), Stream("well again")()]
+    bot = Agent("bot", lambda event, context: answers.pop(0))
+    await room_with(kit, Transport("sms"), bot)
+    await ask(kit)
+    await ask(kit)
+    assert ("well again", "delivered") in await words(kit)
+
+
+async def test_a_room_whose_agent_is_far_behind_refuses(
+    kit: RoomKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = asyncio.Event()
+    bot = Agent("bot", lambda event, context: Stream(go, "answer")())
+    await room_with(kit, Transport("sms"), bot)
+    await kit.idle(ROOM)
+    monkeypatch.setattr("salon.core.timeline.MAX_WAITING", 4)
+    reasons = []
+    for _ in range(20):
+        result = await kit.process_inbound(message("sms"), room_id=ROOM, detached=True)
+        await asyncio.wait_for(kit._delivery.rooms.drained(ROOM), PATIENCE)
+        reasons.append(result.reason)
+    go.set()
+    assert "room_busy" in reasons
+
+
+async def test_R143_an_injected_event_without_targets_is_only_stored(kit: RoomKit) -> None:
+    other = Transport("other")
+    await room_with(kit, Transport("sms"), other)
+
+    async def note(event: RoomEvent, context: RoomContext) -> HookResult:
+        added = event.model_copy(update={"id": "added", "metadata": {"note": True}})
+        return HookResult.block("no", injected=(InjectedEvent(added),))
+
+    kit.add_hook(HookTrigger.BEFORE_BROADCAST, note)
+    await ask(kit)
+    assert other.got == other.told == []
+    assert [event.id for event in await messages(kit)][-1] == "added"
+
+
+async def test_R142_of_several_agents_that_fail_the_caller_gets_the_first_error(
+    kit: RoomKit,
+) -> None:
+    first, second = StoreDownError("first"), StoreDownError("second")
+    go = asyncio.Event()
+    asyncio.get_running_loop().call_later(1, go.set)
+    await room_with(
+        kit,
+        Transport("sms"),
+        Agent("late", lambda event, context: Stream(go, second)()),
+        Agent("early", lambda event, context: Stream(first)()),
+    )
+    result = await ask(kit)
+    assert result.error is first
+    failed = [event for event in await timeline(kit) if event.type is EventType.SYSTEM]
+    assert [event.metadata["channel_id"] for event in failed] == ["early", "late"]
