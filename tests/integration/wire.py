@@ -19,8 +19,8 @@ from salon.media import FRAME_SAMPLES, Samples, make_codec
 
 FRAME_S = 0.02
 TIMEOUT_S = 30.0
-JITTER_S = 0.1
-"""What may be made up for at once: five frames."""
+JITTER_S = 0.2
+"""What may be made up for at once: ten frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,17 +169,18 @@ class WireCall:
         parts = [self._hearing.decode(packet.data) for packet in self.audio[since:]]
         return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int16)
 
-    def assert_paced(self, since: int = 0) -> float:
+    def assert_paced(self, since: int = 0, *, jitter: float = JITTER_S) -> float:
         """Frames come every 20 ms and none in a burst; the median interval in ms.
 
-        Frames that this client itself took late from its socket are forgiven."""
+        `jitter` seconds may be made up for at once. Frames that this client itself took late
+        from its socket are forgiven."""
         at = np.array([packet.at for packet in self.audio[since:]])
         assert len(at) > 20, f"only {len(at)} frames"
         median = statistics.median(np.diff(at)) * 1000
         assert 18 <= median <= 22, f"median interval {median:.1f} ms"
         late = at - np.arange(len(at)) * FRAME_S
         made_up = float(np.max(np.maximum.accumulate(late) - late))
-        allowed = JITTER_S + self.stalled
+        allowed = jitter + self.stalled
         assert made_up <= allowed, f"{made_up * 1000:.0f} ms came in a burst"
         return float(median)
 

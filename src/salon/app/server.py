@@ -10,12 +10,14 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
 from salon.app.house import House
+from salon.app.http import BoundedHttp
 from salon.app.settings import Settings
 from salon.app.tls import local_addresses, local_names, self_signed
 from salon.base import ConfigurationError
@@ -95,6 +97,12 @@ class CallsFirstServer(uvicorn.Server):
         if self.started:
             self._announce()
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """uvicorn's own counts only a second SIGINT."""
+        if self.should_exit:
+            self.force_exit = True
+        super().handle_exit(sig, frame)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         calls = self._house.gateway.calls
         timeout = self._house.settings.shutdown_timeout
@@ -132,7 +140,7 @@ def uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         timeout_graceful_shutdown=CLOSE_TIMEOUT,
         ws_max_size=256 * 1024,
         ws_max_queue=16,
-        h11_max_incomplete_event_size=64 * 1024,
+        http=BoundedHttp,
         **files,
     )
     try:

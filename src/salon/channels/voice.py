@@ -29,6 +29,7 @@ from salon.models import (
     InboundMessage,
     RoomContext,
     RoomEvent,
+    SystemContent,
     TextContent,
 )
 from salon.voice.engine import VoiceEngine
@@ -290,7 +291,10 @@ class VoiceChannel(Channel):
     async def deliver(
         self, event: RoomEvent, binding: ChannelBinding, context: RoomContext
     ) -> ChannelOutput:
-        """A whole text: a stream of one."""
+        """A whole text: a stream of one. That an agent failed is told, not spoken."""
+        if isinstance(event.content, SystemContent) and event.content.code == "agent_failed":
+            for caller in tuple(self._rooms.get(binding.room_id, ())):
+                caller.session.events.post(Failed("agent", event.content.body))
         spoken_by_agent = event.source.channel_type is ChannelType.AI
         if isinstance(event.content, TextContent) and (spoken_by_agent or self._speak_text_events):
             text = event.content.body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from salon.app.house import AgentInfo, EngineInfo, House, TextPeer, TimelinePage
 from salon.app.metrics import Metrics
 from salon.app.routes.pages import WebFiles
 from salon.app.settings import Settings
+from salon.transport.asgi import serve_asgi
 from salon.transport.sockets import MediaSocket, Refusal, SocketHandler, UpgradeRequest
 
 KEY = "a-key-of-enough-length"
@@ -152,6 +154,22 @@ def fake_house(settings: Settings) -> House:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path / "data")
+
+
+@pytest.fixture
+def media_ended(monkeypatch: pytest.MonkeyPatch) -> queue.Queue[None]:
+    """Gets an item when a media socket has been served to its end. Wait for it before the block of
+    `websocket_connect` ends: the test client cancels what it still serves then."""
+    ended: queue.Queue[None] = queue.Queue()
+
+    async def serve(*args: Any) -> None:
+        try:
+            await serve_asgi(*args)
+        finally:
+            ended.put(None)
+
+    monkeypatch.setattr("salon.app.routes.sockets.serve_asgi", serve)
+    return ended
 
 
 @pytest.fixture

@@ -213,6 +213,8 @@ def test_cookie_ends_with_time_key_and_tampering() -> None:
     assert not let_in(f"9{cookie}")
     assert not let_in("")
     assert not let_in("a.b.c")
+    for header in (f"other={COOKIE}", f"{COOKIE}={cookie}; " + "x" * 5000):
+        assert checker.principal({"cookie": header}) is None
     assert not let_in(cookie, Credentials(KEY + "2", clock=clock))
     clock.now_s += COOKIE_SECONDS + 1
     assert not let_in(cookie)

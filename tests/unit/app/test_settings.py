@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from salon.app.settings import VARIABLES, Settings, load_settings, read_env_file
-from salon.base import ConfigurationError
+from salon.base import ConfigurationError, MissingExtraError
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -129,6 +130,13 @@ def test_an_unreadable_env_file_is_said_so(tmp_path: Path) -> None:
     file.write_bytes(b"SALON_AGENT_NAME=\xff\xfe")
     with pytest.raises(ConfigurationError, match="cannot be read"):
         load_settings({}, env_file=file)
+
+
+def test_an_env_file_needs_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("SALON_PORT=1\n")
+    monkeypatch.setitem(sys.modules, "dotenv", None)
+    with pytest.raises(MissingExtraError, match=r"salon\[serve\]"):
+        read_env_file(tmp_path / ".env")
 
 
 def test_lists_and_paths_are_read() -> None:

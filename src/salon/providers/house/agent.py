@@ -72,7 +72,7 @@ class HouseAgent(AIProvider):
         User messages that got no stored answer (it was interrupted before a word was heard) are
         gone through first, so that nothing they said is lost.
         """
-        pending: list[str] = []
+        pending: list[AIMessage] = []
         last: AIMessage | None = None
         for message in reversed(messages):
             if message.role == "assistant" and message.text:
@@ -80,15 +80,20 @@ class HouseAgent(AIProvider):
                 if isinstance(message.metadata.get("dialogue"), dict):
                     break
             elif message.role == "user" and last is None and len(pending) < _MAX_UNANSWERED:
-                pending.append(message.text)
+                pending.append(message)
         if not pending:
             return None
         remembered = message.metadata.get("dialogue") if message.role == "assistant" else None
         state = State.read(remembered)
         heard = last.text if last else ""
-        for text in reversed(pending[1:]):
-            state = self._dialogue.reply(text, state, heard).state
-        return self._dialogue.reply(pending[0], state, heard)
+        for said in reversed(pending[1:]):
+            state = self._reply(said, state, heard).state
+        return self._reply(pending[0], state, heard)
+
+    def _reply(self, said: AIMessage, state: State, heard: str) -> Reply:
+        sure = said.metadata.get("confidence")
+        confidence = float(sure) if isinstance(sure, int | float) else None
+        return self._dialogue.reply(said.text, state, heard, confidence)
 
     def speech_hints(self) -> SpeechHints:
         """The example sentences, slot values and headings, computed once."""

@@ -94,10 +94,13 @@ class Dialogue:
         self._by = by
         self._library = library
 
-    def reply(self, text: str, state: State, last_answer: str = "") -> Reply:
-        """Answer `text`. `last_answer` is what was heard of the last answer."""
+    def reply(
+        self, text: str, state: State, last_answer: str = "", confidence: float | None = None
+    ) -> Reply:
+        """Answer `text`, recognised with `confidence`. `last_answer` is what was heard of the last
+        answer."""
         state = State.read(state.write())
-        got = self._by.understand(text, state.write())
+        got = self._by.understand(text, state.write(), confidence)
         action = self._house.intents[got.intent].action if got.intent else None
         if action == "repeat":
             return Reply(last_answer or self._say("repeat", state), got.intent, state)

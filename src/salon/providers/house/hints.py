@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import count, islice
+from itertools import count, islice, pairwise
 
 from salon.models.speech import SpeechHints
 from salon.providers.house import slots
 from salon.providers.house.definition import House, Intent
 
-MAX_PHRASES = 3000
-_PER_INTENT = 55
-_OFF_TOPIC = 300
+MAX_PHRASES = 4800
+_PER_INTENT = 90
+_OFF_TOPIC = 500
 _MAX_HEADINGS = 200
 _SLOT = re.compile(r"\{(\w+)\}")
 _PLAIN = re.compile(r"[a-z']+(?: [a-z']+)*")
@@ -41,16 +41,28 @@ _LEADS = {"party": "for", "day": "on", "time": "at", "name": "my name is"}
 
 
 def _chosen(intent: Intent) -> Iterator[str]:
-    most = (
-        _OFF_TOPIC
-        if intent.off_topic
-        else 2 * _PER_INTENT
-        if "{" in "".join(intent.sentences)
-        else _PER_INTENT
-    )
+    """The shortest sentences, then those with the most pairs of words that none before had, then
+    evenly chosen ones."""
+    most = _OFF_TOPIC if intent.off_topic else _PER_INTENT
+    shortest = sorted(intent.sentences, key=lambda sentence: sentence.count(" "))
+    chosen = dict.fromkeys(shortest[: most // 3])
+    seen = {pair for sentence in chosen for pair in _pairs(sentence)}
+    for least in (3, 2, 1):
+        for sentence in intent.sentences:
+            pairs = _pairs(sentence)
+            if len(chosen) < most and len(pairs - seen) >= least:
+                seen |= pairs
+                chosen[sentence] = None
     total = len(intent.sentences)
-    for number in range(min(most, total)):
-        yield intent.sentences[number * total // min(most, total)]
+    for number in range(most):
+        if len(chosen) >= min(most, total):
+            break
+        chosen[intent.sentences[number * total // most]] = None
+    return iter(chosen)
+
+
+def _pairs(sentence: str) -> set[tuple[str, str]]:
+    return set(pairwise(["", *sentence.split(), ""]))
 
 
 def _filled(sentence: str, turn: Iterator[int]) -> str:

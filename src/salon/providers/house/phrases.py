@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable
+from math import prod
 
 _MARK = re.compile(r"[()\[\]|]")
 
@@ -13,11 +13,19 @@ class NotationError(ValueError):
     """An example sentence is not well formed; the message says why."""
 
 
-def expand(example: str, limit: int = 400) -> tuple[str, ...]:
-    """Every sentence `example` stands for, at most `limit`. Raises `NotationError`."""
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+def expand(example: str, limit: int = 120) -> tuple[str, ...]:
+    """Every sentence `example` stands for; of more than `limit`, that many from all over, so that
+    every alternative occurs in some. Raises `NotationError`."""
     parts = _Parser(example).parse()
-    found = (" ".join(words.split()) for words in _walk(parts))
-    return tuple(dict.fromkeys(sentence for sentence in islice(found, limit) if sentence))
+    total = _count(parts)
+    places: Iterable[int] = range(total)
+    if total > limit:
+        places = sorted({int(n * _GOLDEN % 1 * total) for n in range(limit)})
+    found = (" ".join(_pick(parts, place).split()) for place in places)
+    return tuple(dict.fromkeys(sentence for sentence in found if sentence))
 
 
 _Sequence = list["str | list[_Sequence]"]
@@ -59,12 +67,23 @@ class _Parser:
                 raise NotationError(f"{mark!r} closes nothing")
 
 
-def _walk(parts: _Sequence) -> Iterator[str]:
-    if not parts:
-        yield ""
-        return
-    first, rest = parts[0], parts[1:]
-    heads = iter((first,)) if isinstance(first, str) else (w for b in first for w in _walk(b))
-    for head in heads:
-        for tail in _walk(rest):
-            yield f"{head} {tail}"
+def _count(parts: _Sequence) -> int:
+    """How many sentences there are."""
+    return prod(1 if isinstance(p, str) else sum(map(_count, p)) for p in parts)
+
+
+def _pick(parts: _Sequence, place: int) -> str:
+    """The sentence at `place`, counted from 0."""
+    words = []
+    for part in parts:
+        if isinstance(part, str):
+            words.append(part)
+            continue
+        place, here = divmod(place, sum(map(_count, part)))
+        for branch in part:
+            size = _count(branch)
+            if here < size:
+                words.append(_pick(branch, here))
+                break
+            here -= size
+    return " ".join(words)

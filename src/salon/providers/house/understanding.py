@@ -2,8 +2,9 @@
 
 A sentence is compared by the weight of the words it shares with an example (rare words weigh
 more), half of it in any order and half in the right order, words that look or sound alike counting
-partly. Slots count as one word each. Whatever is more like an off-topic example, or like nothing,
-is not understood.
+partly. Slots count as one word each. Where the words by themselves speak for another intent
+(`evidence`), more likeness is asked for. Whatever is more like an off-topic example, or like
+nothing, is not understood.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 from salon.providers.house import slots
 from salon.providers.house.definition import House, load
+from salon.providers.house.evidence import Evidence
 from salon.providers.house.slots import Found
 from salon.providers.house.words import likeness, tokens
 
@@ -31,6 +33,10 @@ _FUNCTION = frozenset(
 _SLOT = re.compile(r"(\{\w+\})")
 _CANDIDATES = 80
 _ALIKE = 0.72
+_DOUBT = 0.12
+"""How much surer it must be if the words themselves speak for another intent."""
+_HEARD_WELL = 0.5
+"""Below this confidence of the recogniser, what is missing to it is asked for in likeness."""
 _FOREIGN = 1.4
 """A word that only off-topic examples have counts this much more."""
 _MAX_WORDS = 40
@@ -87,22 +93,33 @@ class Understander:
         self._examples = [
             _Example(name, words, sum(self._weights[w] for w in words)) for name, words in written
         ]
+        self._evidence = Evidence(written, self.weight)
         self._where: dict[str, list[int]] = defaultdict(list)
         for number, example in enumerate(self._examples):
             for word in set(example.words):
                 self._where[word].append(number)
         self._alike = lru_cache(maxsize=4096)(self._find_alike)
 
-    def understand(self, text: str, state: Mapping[str, Any] | None = None) -> Understanding:
+    def understand(
+        self,
+        text: str,
+        state: Mapping[str, Any] | None = None,
+        confidence: float | None = None,
+    ) -> Understanding:
         """`state` is the dialogue state stored with the last answer; while a booking is open,
-        slots alone are an answer."""
+        slots alone are an answer. `confidence` is the recogniser's, None for what was typed: what
+        was probably misheard must fit better."""
         words = self._joined(tokens(text)[:_MAX_WORDS])
         found = slots.find(words)
         booking = bool(state and state.get("topic") == "booking")
         values = {f.slot: f.value for f in reversed(found) if f.sure}
         bare = next((f.value for f in found if not f.sure), None)
         intent, score = self._match(words, found, booking)
-        accepted = intent if self._accepts(intent, score, booking, found) else None
+        doubt = not booking and self._evidence.strongest(_with_slots(words, found)) != intent
+        sure = score - _DOUBT * doubt
+        if confidence is not None:
+            sure -= max(0.0, _HEARD_WELL - confidence)
+        accepted = intent if self._accepts(intent, sure, booking, found) else None
         if accepted in _REPLIES and not booking and score < _ALONE and not _BOOKED & set(words):
             accepted = None
         if booking and found and (accepted is None or accepted in {"book", "inform"}):

@@ -3,7 +3,9 @@
 The recogniser can only answer with words of its model, so a model of the agent's phrases alone
 would force anything said into one of them. Here the phrases make a trigram model whose lowest
 order is shared with common words of the language: what fits a phrase is found as that phrase,
-anything else comes out as other words and is recognisably something else.
+anything else comes out as other words and is recognisably something else. Where a general model
+of the language is at hand, the two are mixed, so that what nobody wrote down is heard as the
+language has it and not as the nearest phrase.
 
 Smoothing is interpolated Witten-Bell; written in ARPA form, an unseen n-gram costs the history's
 backoff weight. Pure Python, no imports beyond the standard library: it runs in the workers.
@@ -15,7 +17,7 @@ import logging
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +30,16 @@ BACKGROUND_SHARE: Final = 0.5
 BACKOFF: Final = 0.4
 """Weight of the lower order against Witten-Bell's; more makes the model more open."""
 
+PHRASES_SHARE: Final = 0.6
+"""Part of the phrases where they are mixed with a general model."""
+TELLING: Final = 3.0
+"""A general pair of words is kept if it is this much likelier than its second word alone."""
+SURE: Final = 1e-5
+"""A general pair is kept if its second word is at least this likely after the first."""
+
+_LEAST: Final = 0.02
+"""No history is without a way to what was never seen after it."""
+
 MAX_PHRASES: Final = 5000
 _WORD: Final = re.compile(r"[a-z]+(?:'[a-z]+)*")
 _NUMERIC: Final = re.compile(r"\d")
@@ -35,6 +47,8 @@ _NUMERIC: Final = re.compile(r"\d")
 Ngram = tuple[str, ...]
 Pronunciations = Mapping[str, Sequence[str]]
 """A word's pronunciations, each as ARPAbet symbols separated by blanks."""
+General = Callable[[Sequence[str]], float]
+"""The probability of the last word after those before it, in a model of the language at large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +68,10 @@ def words_of(phrase: str) -> list[str]:
 
 
 def build_language_model(
-    phrases: Iterable[str], background: Mapping[str, float], pronunciations: Pronunciations
+    phrases: Iterable[str],
+    background: Mapping[str, float],
+    pronunciations: Pronunciations,
+    general: General | None = None,
 ) -> LanguageModel:
     """The model for `phrases` over `background` words (weights need not add up to 1).
 
@@ -66,6 +83,8 @@ def build_language_model(
     if not sentences and not share:
         raise ValueError("there are neither phrases nor background words to build a model from")
     grams = _interpolate(sentences, share)
+    if general is not None:
+        _mix(grams, general, share)
     vocabulary = sorted({gram[0] for gram in grams[0]} - {BEGIN, END})
     return LanguageModel(_arpa(grams), _dictionary(vocabulary, pronunciations))
 
@@ -115,6 +134,77 @@ def _interpolate(
                 grams[order][gram] = _Gram((count + spread * below) / (total + spread))
             lower[history].backoff = spread / (total + spread)
     return grams
+
+
+def _mix(
+    grams: list[dict[Ngram, _Gram]], general: General, background: Mapping[str, float]
+) -> None:
+    """Pairs and triples get their part from `general`; all backoff weights are set anew."""
+    single, pairs, triples = grams
+    words = [gram[0] for gram in single if gram[0] != BEGIN]
+    known = [word for word in words if word in background or word == END]
+    mine: dict[str, dict[str, float]] = defaultdict(dict)
+    for (first, word), entry in pairs.items():
+        mine[first][word] = entry.probability
+    followers: dict[str, dict[str, float]] = {}
+    for first in (BEGIN, *words):
+        if first == END or not (first in background or first == BEGIN):
+            continue
+        likely = {word: general((first, word)) for word in known}
+        total = sum(likely.values())
+        own, weight = mine.get(first, {}), single[first,].backoff
+        share = PHRASES_SHARE if own else 0.0
+        kept = followers[first] = {
+            word: chance / total
+            for word, chance in likely.items()
+            if chance > total * max(SURE, TELLING * single[word,].probability)
+        }
+        for word in kept.keys() | own.keys():
+            below = weight * single[word,].probability if own else 0.0
+            chance = share * own.get(word, below) + (1 - share) * likely.get(word, 0.0) / total
+            backoff = pairs[first, word].backoff if word in own else 1.0
+            pairs[first, word] = _Gram(chance, backoff)
+    _mix_triples(grams, general, background, followers)
+    _settle(single, pairs)
+    _settle(pairs, triples)
+
+
+def _mix_triples(
+    grams: list[dict[Ngram, _Gram]],
+    general: General,
+    background: Mapping[str, float],
+    followers: Mapping[str, Mapping[str, float]],
+) -> None:
+    """After the pairs that occur in phrases."""
+    _, pairs, triples = grams
+    histories: dict[Ngram, list[str]] = defaultdict(list)
+    for gram in triples:
+        histories[gram[:2]].append(gram[2])
+    for history, mine in histories.items():
+        first, second = history
+        if second not in followers or first not in followers:
+            continue
+        weight = pairs[history].backoff
+        for word in followers[second].keys() | set(mine):
+            known = (*history, word) in triples
+            below = pairs[second, word].probability
+            own = triples[*history, word].probability if known else weight * below
+            theirs = general((first, second, word)) if word in background or word == END else 0.0
+            if known or theirs > TELLING * below:
+                chance = PHRASES_SHARE * own + (1 - PHRASES_SHARE) * theirs
+                triples[*history, word] = _Gram(chance)
+
+
+def _settle(lower: dict[Ngram, _Gram], upper: dict[Ngram, _Gram]) -> None:
+    """Backoff weights so that what follows a history adds up to 1."""
+    taken: dict[Ngram, float] = defaultdict(float)
+    covered: dict[Ngram, float] = defaultdict(float)
+    for gram, entry in upper.items():
+        taken[gram[:-1]] += entry.probability
+        covered[gram[:-1]] += lower[gram[1:]].probability
+    for history, used in taken.items():
+        left, open_to = max(_LEAST, 1 - used), max(_LEAST, 1 - covered[history])
+        lower[history].backoff = min(1.0, left / open_to)
 
 
 def _unigrams(counts: Counter[Ngram], background: Mapping[str, float]) -> dict[Ngram, _Gram]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import pocketsphinx
 
-from salon.voice.stt.language_model import build_language_model
+from salon.voice.stt.language_model import General, build_language_model
 
 BACKGROUND_WORDS: Final = 800
 GENERIC: Final = "generic"
@@ -147,7 +148,9 @@ class ModelStore:
         dictionary = self._directory / f"{key}.dict"
         if not model.exists():
             phrases = json.loads((self._directory / f"{key}.json").read_text("utf-8"))
-            built = build_language_model(phrases, self._background(), self._dictionary())
+            built = build_language_model(
+                phrases, self._background(), self._dictionary(), self._general()
+            )
             _write(dictionary, built.dictionary)
             _write(model, built.arpa)
         return Decoder(model, dictionary)
@@ -158,16 +161,25 @@ class ModelStore:
         if kept.exists():
             found: dict[str, float] = json.loads(kept.read_text("utf-8"))
             return found
+        likely = self._general()
+        weights = {word: likely((word,)) for word in self._dictionary()}
+        common = sorted(weights, key=lambda word: -weights[word])[:BACKGROUND_WORDS]
+        found = {word: weights[word] for word in common}
+        _write(kept, json.dumps(found))
+        return found
+
+    def _general(self) -> General:
+        """The model PocketSphinx carries; it wants the words backwards."""
         carried = pocketsphinx.NGramModel(
             pocketsphinx.Config(),
             pocketsphinx.LogMath(_LOG_BASE),
             str(_carried("en-us/en-us.lm.bin")),
         )
-        weights = {word: _LOG_BASE ** carried.prob([word]) for word in self._dictionary()}
-        common = sorted(weights, key=lambda word: -weights[word])[:BACKGROUND_WORDS]
-        found = {word: weights[word] for word in common}
-        _write(kept, json.dumps(found))
-        return found
+
+        def probability(words: Sequence[str]) -> float:
+            return float(_LOG_BASE ** carried.prob(list(reversed(words))))
+
+        return probability
 
     def _dictionary(self) -> dict[str, list[str]]:
         if not self._pronunciations:
