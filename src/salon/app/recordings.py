@@ -34,7 +34,10 @@ class Recordings:
 
     def list(self, room_id: str) -> list[Recording]:
         """Newest first, at most 500; files that are no WAV are left out."""
-        folder = self.folder(room_id)
+        try:
+            folder = self.folder(room_id)
+        except PolicyError:
+            return []
         if not folder.is_dir():
             return []
         found = [_read(file) for file in folder.glob("*.wav")]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from salon.app.metrics import Metrics
-from salon.base import new_id, resolve_below, safe_name
+from salon.base import PolicyError, new_id, resolve_below, safe_name
 from salon.core.kit import RoomKit
 from salon.core.lanes import Lanes
 from salon.core.ports.calls import CallLog, CallRecord
@@ -95,6 +95,6 @@ class RoomRecordings:
         try:
             folder = resolve_below(self._root, safe_name(session.room_id))
             return StereoRecorder(folder / name, writer)
-        except OSError as error:
+        except (OSError, PolicyError) as error:
             _log.error("call %s is not recorded: %s", session.id, error)
             return None

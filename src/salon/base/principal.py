@@ -19,4 +19,6 @@ LOCAL = Principal("local", "local")
 
 def keys_equal(given: str, expected: str) -> bool:
     """Compare two credentials without telling by timing where they differ."""
-    return hmac.compare_digest(given.encode("utf-8"), expected.encode("utf-8"))
+    return hmac.compare_digest(
+        given.encode("utf-8", "surrogatepass"), expected.encode("utf-8", "surrogatepass")
+    )

@@ -9,11 +9,11 @@ from typing import Any
 MASK = "***"
 
 _SECRET_KEY = re.compile(
-    r"(secret|password|passwd|token|api_?key|authorization|credential|cookie)", re.IGNORECASE
+    r"(secret|password|passwd|token|api[_-]?key|authorization|credential|cookie)", re.IGNORECASE
 )
 _HARMLESS_KEY = re.compile(r"(tokens_used|max_tokens|total_tokens|token_count)$", re.IGNORECASE)
 _QUERY_SECRET = re.compile(
-    r"(?i)([?&](?:api_?key|token|access_token|key|secret|password)=)[^&#\s]+"
+    r"(?i)([?&](?:api[_-]?key|token|access_token|key|secret|password)=)[^&#\s]+"
 )
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9._~+/=-]{6,}")
 _KEY = re.compile(r"\b([sprk]k-)[A-Za-z0-9_-]{12,}")

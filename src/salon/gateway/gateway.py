@@ -22,6 +22,10 @@ PATHS = frozenset({"/ws", "/call"})
 RETRY_AFTER_S = 5
 
 
+POLITE = frozenset({1000, 1001})
+"""Close codes of a client that leaves on purpose."""
+
+
 class _SessionSocket(SocketHandler):
     """Glue between a carrier and a session."""
 
@@ -38,7 +42,7 @@ class _SessionSocket(SocketHandler):
         self._session.binary(data)
 
     def closed(self, code: int, reason: str) -> None:
-        self._session.lost()
+        self._session.lost(polite=code in POLITE)
 
 
 class Gateway:

@@ -154,10 +154,10 @@ class Session:
         elif not self._ending:
             self.early.add(data)
 
-    def lost(self) -> None:
-        """The connection is gone (G20)."""
+    def lost(self, *, polite: bool = False) -> None:
+        """The connection is gone (G20); `polite` if the client closed it."""
         self._transport = None
-        self.hangup(HangupReason.CALLER, outcome="lost")
+        self.hangup(HangupReason.CALLER, outcome="completed" if polite else "lost")
 
     # -- what may be asked of a session -----------------------------------------------------------
 

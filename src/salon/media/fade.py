@@ -65,4 +65,6 @@ class Fade:
         place = np.arange(1, len(samples) + 1) + self._position
         part = np.minimum(place / self._length, 1.0)
         self._position = min(self._position + len(samples), self._length)
-        return _scaled(samples, self._start + (self._end - self._start) * part)
+        gain = self._start + (self._end - self._start) * part
+        gain[part >= 1.0] = self._end  # exactly, however it was cut
+        return _scaled(samples, gain)

@@ -276,11 +276,6 @@ def test_what_is_typed_in_a_room_is_answered_and_kept(browser: TestClient) -> No
     assert [line.partition("] ")[2] for line in lines] == ["ann: good day", "parrot: good day"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="kept in memory, a message with half a surrogate pair is committed; from then on the "
-    "room's timeline is answered with 500 and every page that enters loses its socket",
-)
 def test_one_participant_cannot_make_a_room_unreadable_for_all(browser: TestClient) -> None:
     url = "ws://localhost/ws/kitchen?participant=ann"
     with browser.websocket_connect(url) as socket:

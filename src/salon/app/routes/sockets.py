@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, WebSocket
+from pydantic_core import from_json
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from salon.app.house import House
@@ -47,7 +48,7 @@ class SocketPeer:
             raise ValueError("this socket speaks text, sound goes to /ws")
         if len(text) > MAX_TEXT:
             raise ValueError(f"a message may hold at most {MAX_TEXT} characters")
-        return json.loads(text)
+        return from_json(text)
 
 
 def sockets(house: House) -> APIRouter:
