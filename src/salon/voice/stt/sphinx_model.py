@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pocketsphinx
 
+from salon.media.frame import SAMPLE_RATE, Samples
+from salon.voice.noise import NoiseReducer
 from salon.voice.stt.language_model import General, build_language_model
 
 BACKGROUND_WORDS: Final = 800
@@ -28,8 +31,29 @@ SHORT: Final = round(1.5 * _BYTES_PER_SECOND)
 """Up to this much sound is decoded again at its end."""
 LANGUAGE_WEIGHT: Final = 8.0
 EVEN_POSTERIOR: Final = 0.13
+NOISE_DBFS: Final = -60.0
+"""RMS of the noise added before decoding; the model does badly on digital silence."""
 _LOG_BASE: Final = 1.0001
 _FRAME_MS: Final = 10
+
+
+class Dither:
+    """Adds the same second of low white noise over and over: equal sound decodes equally."""
+
+    def __init__(self, dbfs: float = NOISE_DBFS) -> None:
+        level = 32768 * 10 ** (dbfs / 20)
+        self._noise = np.rint(np.random.default_rng(0).normal(0, level, SAMPLE_RATE))
+        self._at = 0
+
+    def reset(self) -> None:
+        """Begin again."""
+        self._at = 0
+
+    def add(self, samples: Samples) -> Samples:
+        """`samples` with noise, clamped to int16."""
+        places = (self._at + np.arange(len(samples))) % len(self._noise)
+        self._at = (self._at + len(samples)) % len(self._noise)
+        return np.clip(samples + self._noise[places], -32768, 32767).astype(np.int16)
 
 
 class Decoder:
@@ -39,7 +63,8 @@ class Decoder:
     the mean of the cepstra. A running mean is wrong for most of a short utterance. So decoding
     begins with the mean of the first 0.6 s and begins again, from the start, with better ones
     while the person still speaks; a short utterance once more at its end. Decoding takes a
-    twentieth of the speech's time, so beginning again does too.
+    twentieth of the speech's time, so beginning again does too. It wants no noise either: what is
+    steady is taken out, learnt anew at each beginning.
     """
 
     def __init__(self, language_model: Path, dictionary: Path) -> None:
@@ -52,16 +77,18 @@ class Decoder:
             fwdflat=False,
             bestpath=True,
         )
+        self._reducer = NoiseReducer()
+        self._dither = Dither()
         self._running = False
         self._heard = bytearray()
-        self._known = 0
+        self._known = False
         self._again_at = list(AGAIN_AT)
 
     def begin(self) -> None:
         """Start an utterance; nothing of the one before colours it."""
         self.end()
         self._heard.clear()
-        self._known = 0
+        self._known = False
         self._again_at = list(AGAIN_AT)
 
     def hear(self, sound: bytes) -> None:
@@ -71,12 +98,9 @@ class Decoder:
             if len(self._heard) >= self._again_at[0]:
                 del self._again_at[0]
                 self._again()
-        else:
-            self._decoder.process_raw(sound, False, False)
-            return
-        if self._running and self._known < len(self._heard):
-            self._decoder.process_raw(bytes(self._heard[self._known :]), False, False)
-            self._known = len(self._heard)
+                return
+        if self._running:
+            self._decode(self._reducer.reduce(np.frombuffer(sound, dtype="<i2")))
 
     def end(self) -> None:
         """No more sound; idempotent."""
@@ -88,11 +112,17 @@ class Decoder:
         """No more sound, and the best of it."""
         if self._heard and (not self._running or len(self._heard) <= SHORT):
             self._again()
+        if self._running:
+            self._decode(self._reducer.flush())
         self.end()
 
     def _again(self) -> None:
         self.end()
-        sound = bytes(self._heard)
+        heard = np.frombuffer(bytes(self._heard), dtype="<i2")
+        self._reducer.begin()
+        self._reducer.learn(heard)
+        self._dither.reset()
+        sound = self._dither.add(self._reducer.reduce(heard)).tobytes() or bytes(2)
         self._decoder.set_cmn(CEPSTRAL_MEAN)
         self._decoder.start_utt()
         self._decoder.process_raw(sound, True, False)
@@ -100,8 +130,12 @@ class Decoder:
         self._decoder.set_cmn(self._decoder.get_cmn(True))
         self._decoder.start_utt()
         self._running = True
+        self._known = True
         self._decoder.process_raw(sound, False, False)
-        self._known = len(sound)
+
+    def _decode(self, sound: Samples) -> None:
+        if len(sound):  # the decoder takes no empty buffer
+            self._decoder.process_raw(self._dither.add(sound).tobytes(), False, False)
 
     def text(self) -> str:
         """The hypothesis so far."""

@@ -17,10 +17,8 @@ import os
 import select
 import sys
 import time
-from array import array
 from collections import OrderedDict, deque
 from pathlib import Path
-from random import Random
 from typing import Any, BinaryIO, Final
 
 from salon.voice.stt import sphinx_wire as wire
@@ -33,33 +31,6 @@ BITE_BYTES: Final = 3200
 PARTIAL_BYTES: Final = 6400
 """200 ms of sound between two interim results."""
 KEPT_DECODERS: Final = 3
-NOISE_DBFS: Final = -60.0
-"""RMS of the noise added before decoding; the model does badly on digital silence."""
-
-
-class Dither:
-    """Adds the same second of low white noise over and over: equal sound decodes equally."""
-
-    def __init__(self, dbfs: float = NOISE_DBFS) -> None:
-        random = Random(0)  # nosec B311 - noise, not a secret
-        level = 32768 * 10 ** (dbfs / 20)
-        self._noise = [round(random.gauss(0, level)) for _ in range(16_000)]
-        self._at = 0
-
-    def reset(self) -> None:
-        """Begin again."""
-        self._at = 0
-
-    def add(self, sound: bytes) -> bytes:
-        """`sound` with noise, clamped to int16."""
-        samples = array("h", sound)
-        at = self._at
-        noise = self._noise[at : at + len(samples)]
-        while len(noise) < len(samples):
-            noise += self._noise[: len(samples) - len(noise)]
-        self._at = (at + len(samples)) % len(self._noise)
-        mixed = (a + b for a, b in zip(samples, noise, strict=True))
-        return array("h", [max(-32768, min(32767, value)) for value in mixed]).tobytes()
 
 
 class Worker:
@@ -73,7 +44,6 @@ class Worker:
         self._waiting: deque[tuple[bytes, bytes]] = deque()
         self._closed = False
         self._decoders: OrderedDict[str, Decoder] = OrderedDict()
-        self._dither = Dither()
         self._decoder: Decoder | None = None
         self._number = 0
         self._partials = False
@@ -129,7 +99,6 @@ class Worker:
             self._since_partial, self._last_partial = 0, ""
             decoder = self._open(order["key"])
             self._cpu = time.process_time()
-            self._dither.reset()
             decoder.begin()
             self._decoder = decoder
         elif kind == wire.FINISH:
@@ -159,7 +128,7 @@ class Worker:
         if len(sound) > BITE_BYTES:
             self._waiting.appendleft((wire.AUDIO, sound[BITE_BYTES:]))
             sound = sound[:BITE_BYTES]
-        self._decoder.hear(self._dither.add(sound))
+        self._decoder.hear(sound)
         self._since_partial += len(sound)
         if self._partials and not self._waiting and self._since_partial >= PARTIAL_BYTES:
             self._since_partial = 0
