@@ -22,6 +22,8 @@ _CONTRACTIONS = {
 _FILLERS = frozenset({"um", "uh", "er", "erm", "hm", "hmm", "ah", "oh", "well", "please"})
 _TOKEN = re.compile(r"\d{1,2}:\d{2}|\d{1,2}\.\d{2}(?!\d)|[ap]\.m\.|[a-z]+(?:'[a-z]+)?|\d+")
 
+_CLOSE = 0.72
+"""How much of a word must be as in the other."""
 _SOUND = {
     **dict.fromkeys("bfpv", "1"), **dict.fromkeys("cgjkqsxz", "2"), **dict.fromkeys("dt", "3"),
     "l": "4", **dict.fromkeys("mn", "5"), "r": "6",
@@ -78,11 +80,28 @@ def likeness(one: str, other: str) -> float:
     if one.startswith("<") or other.startswith("<") or min(len(a), len(b)) < 3:
         return 0.0
     longest = max(len(a), len(b))
-    close = 1.0 - _distance(a, b) / longest
     key = sound(a)
-    if len(key) >= 2 and key == sound(b) and (a[0] == b[0] or close >= 0.5):
+    sounds_same = len(key) >= 2 and key == sound(b)
+    if not sounds_same and not _may_be_close(a, b, longest):
+        return 0.0
+    close = 1.0 - _distance(a, b) / longest
+    if sounds_same and (a[0] == b[0] or close >= 0.5):
         return 0.6 + 0.3 * close
-    return close if close >= 0.72 and longest >= 5 else 0.0
+    return close if close >= _CLOSE and longest >= 5 else 0.0
+
+
+def _may_be_close(a: str, b: str, longest: int) -> bool:
+    """Whether it is worth to count the distance: each letter that the other has not is a step."""
+    most = (1 - _CLOSE) * longest
+    if longest < 5 or abs(len(a) - len(b)) > most:
+        return False
+    ours, theirs = _letters(a), _letters(b)
+    return len(ours - theirs) <= most and len(theirs - ours) <= most
+
+
+@lru_cache(maxsize=8192)
+def _letters(word: str) -> frozenset[str]:
+    return frozenset(word)
 
 
 def _distance(a: str, b: str) -> int:
