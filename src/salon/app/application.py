@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from starlette.middleware.cors import CORSMiddleware
 
 from salon.app.credentials import AttemptLimiter, Credentials
@@ -53,6 +55,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
+    app.add_exception_handler(RequestValidationError, _wrong_form)
     app.state.house, app.state.gate, app.state.acceptor = house, gate, acceptor
     app.include_router(operations(house))
     app.include_router(info(house, gate, AttemptLimiter()))
@@ -74,6 +77,16 @@ def create_app(
         max_sockets=settings.max_connections,
     )
     return app
+
+
+async def _wrong_form(request: Request, error: Exception) -> JSONResponse:
+    """What is wrong, in words, without what was sent: that may be a mistyped key."""
+    del request
+    faults = error.errors() if isinstance(error, RequestValidationError) else []
+    words = "; ".join(
+        f"{'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}" for fault in faults
+    )
+    return JSONResponse({"detail": words or "the request has the wrong form"}, 422)
 
 
 def _compose(settings: Settings) -> House:

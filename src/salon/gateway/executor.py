@@ -15,6 +15,10 @@ _log = logging.getLogger("salon.gateway")
 QUEUE_BOUND = 256
 
 
+async def _nothing(command: Command) -> None:
+    """What is run after the end."""
+
+
 class CommandExecutor:
     """A bounded queue and the one loop that empties it.
 
@@ -62,11 +66,14 @@ class CommandExecutor:
 
     async def work(self) -> None:
         """Run commands until cancelled; the running command is cancelled with it."""
-        while True:
-            while self._queue:
-                await self._one(self._queue.popleft())
-            self._wake.clear()
-            await self._wake.wait()
+        try:
+            while True:
+                while self._queue:
+                    await self._one(self._queue.popleft())
+                self._wake.clear()
+                await self._wake.wait()
+        finally:
+            self._run = _nothing  # frees the session
 
     async def _one(self, command: Command) -> None:
         self._running = command

@@ -52,7 +52,7 @@ from salon.gateway.executor import CommandExecutor
 from salon.gateway.handlers import CallHandler, ControllerHandler
 from salon.gateway.options import CallOption, masked
 from salon.gateway.query import CallQuery
-from salon.gateway.server_track import ServerTrack
+from salon.gateway.server_track import MAX_TEXT, ServerTrack
 from salon.gateway.sounds import SoundLoader
 from salon.gateway.state import SessionState, Signal, advance
 from salon.gateway.translate import translate
@@ -289,6 +289,8 @@ class Session:
             case RingingCommand():
                 self.state = advance(self.state, Signal.RINGING)
             case ChatCommand():
+                if len(command.text) > MAX_TEXT:
+                    raise CommandError(f"text is longer than {MAX_TEXT} characters")
                 if not await self._handler.chat(command.text):
                     self.error("command", "this call has no dialogue handler for chat")
             case PauseCommand():
@@ -475,6 +477,7 @@ class Session:
             self._farewell(reason)
             if self._transport is not None:
                 self._transport.close(self._close_code(reason))
+            self._transport = None
             await self._scope.close()
             self.done.set()
 

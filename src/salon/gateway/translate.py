@@ -111,7 +111,7 @@ def _metrics(event: Synthesized | TurnMeasured, now: int) -> MetricsEvent:
         key=f"completed.tts.{event.engine}",
         duration=event.duration_ms,
         data={
-            "playId": event.play_id,
+            **({} if event.play_id is None else {"playId": event.play_id}),
             "length": event.length_bytes,
             "cached": False,
             "ttfb": event.first_byte_ms,

@@ -50,6 +50,10 @@ class TickerStatistics:
     busy_seconds: float
 
 
+def _nothing(tick: int) -> None:
+    """What a cancelled handle would call."""
+
+
 class TickHandle:
     """One registered callback; `cancel` takes it out, at once and for good."""
 
@@ -66,6 +70,7 @@ class TickHandle:
         if self.active:
             self.active = False
             self._ticker._remove(self)
+            self.callback = _nothing  # frees whoever it belonged to
 
 
 class Ticker:

@@ -49,6 +49,8 @@ from salon.voice.vad.segmenter import (
 )
 
 HISTORY_SAMPLES = 3 * SAMPLE_RATE
+BURST_SAMPLES = SAMPLE_RATE // 5
+"""More sound than this at once is not waited with until the next tick."""
 WINDOW_SAMPLES = 512
 MISSING_S = 0.3
 """No packet for this long is silence of the caller, not jitter of the network."""
@@ -122,11 +124,20 @@ class Hearing:
         if self._base_ms is None:
             self._base_ms = self._engine.clock.now_ms()
         self._last_arrival = self._engine.clock.monotonic()
+        if len(samples) <= BURST_SAMPLES:
+            self._hear(samples)
+            return
+        for start in range(0, len(samples), BURST_SAMPLES):
+            self._hear(samples[start : start + BURST_SAMPLES])
+
+    def _hear(self, samples: Samples) -> None:
         if self._machine is not None:
             self._remember(samples)
         self._heard += len(samples)
         if self._vad is not None:
             self._vad.push(samples)
+            if self._vad.pending > BURST_SAMPLES:  # faster than it is spoken (G305)
+                self._engine.vad.run()
         turn = self._turn
         if turn is not None and turn.utterance is not None:
             turn.utterance.push(samples)
@@ -139,6 +150,7 @@ class Hearing:
         if self._turn is not None and self._turn.utterance is not None:
             self._turn.utterance.cancel()
         self._turn = None
+        self._barge_in = lambda _onset_ms: None  # frees the session
 
     def now_ms(self) -> int:
         """The end of what was heard so far, on the sample clock (G121)."""

@@ -172,6 +172,7 @@ class MediaSession:
                 await self.recorder.close()
         finally:
             self.events.close()
+            self._send = lambda _packet: None  # frees whoever carried the call
 
 
 __all__ = ["MediaSession", "Playback", "SpeechTrack"]

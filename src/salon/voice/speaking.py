@@ -12,6 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from weakref import WeakSet
 
 import numpy as np
 
@@ -32,16 +33,20 @@ START_WAIT_S = 0.5
 STARVED_S = 10.0
 """A piece whose engine gives nothing for this long is given up (G133)."""
 MAX_QUEUED_PIECES = 512
+MAX_READY_FRAMES = 300_000 // FRAME_MS
+"""This much sound made elsewhere may wait to be played."""
 
 
 class SpokenPiece:
     """One text with its sound so far: whole frames ``int16[320]``, the last zero-padded (G47)."""
 
-    __slots__ = ("_rest", "done", "frames", "phonemes", "text", "words")
+    __slots__ = ("_rest", "done", "frames", "made", "phonemes", "text", "words")
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.frames: list[Samples] = []
+        self.made = 0
+        """Frames made so far; they go when everybody has heard them."""
         self.words: list[WordTime] = []
         self.phonemes: list[PhonemeTime] = []
         self.done = False
@@ -57,6 +62,7 @@ class SpokenPiece:
         whole = len(samples) // FRAME_SAMPLES * FRAME_SAMPLES
         if whole:
             self.frames.extend(samples[:whole].reshape(-1, FRAME_SAMPLES))
+            self.made += whole // FRAME_SAMPLES
         self._rest = samples[whole:] if whole < len(samples) else None
 
     def finish(self) -> None:
@@ -65,13 +71,18 @@ class SpokenPiece:
             last = np.zeros(FRAME_SAMPLES, dtype=np.int16)
             last[: len(self._rest)] = self._rest
             self.frames.append(last)
+            self.made += 1
             self._rest = None
         self.done = True
+
+    def release(self) -> None:
+        """Everybody has heard it; text and times stay."""
+        self.frames = []
 
     @property
     def total_ms(self) -> int:
         """Milliseconds of sound received so far."""
-        return len(self.frames) * FRAME_MS
+        return self.made * FRAME_MS
 
     def heard(self, played_ms: int) -> str:
         """The text up to the last word that was played whole."""
@@ -135,6 +146,9 @@ class Speech:
         self._asleep = False
         self._frames_made = 0
         self._front = 0
+        self._queued_frames = 0
+        self._tracks: WeakSet[SpeechTrack] = WeakSet()
+        self._released = 0
         self._task = scope.spawn(self._synthesize(), name="speech")
 
     def say(
@@ -156,9 +170,28 @@ class Speech:
 
     def say_sound(self, samples: Samples, text: str = "") -> None:
         """Queue ready sound, ``int16[n]`` 16 kHz, as a piece of its own."""
-        if not self._closing and len(self._queue) < MAX_QUEUED_PIECES:
-            self._queue.append(_Waiting(text, self._settings, None, samples))
-            self._wake.set()
+        if self._closing:
+            return
+        frames = -(-len(samples) // FRAME_SAMPLES)
+        waiting = self._queued_frames + self._frames_made - self._front
+        if len(self._queue) >= MAX_QUEUED_PIECES or waiting + frames > MAX_READY_FRAMES:
+            seconds = MAX_READY_FRAMES * FRAME_MS // 1000
+            self._notify(Failed("tts", f"more than {seconds} s of sound wait to be played", 500))
+            return
+        self._queued_frames += frames
+        self._queue.append(_Waiting(text, self._settings, None, samples))
+        self._wake.set()
+
+    def follow(self, track: SpeechTrack) -> None:
+        """A listener; its sound is kept until it has left it behind."""
+        self._tracks.add(track)
+
+    def left_behind(self) -> None:
+        """A listener went on to its next piece."""
+        first = min((track.piece for track in self._tracks), default=0)
+        for piece in self.pieces[self._released : first]:
+            piece.release()
+        self._released = max(self._released, first)
 
     def end(self) -> None:
         """No more text comes."""
@@ -176,6 +209,7 @@ class Speech:
         """Drop what is queued and stop the engine; what was made stays playable."""
         self._closing = True
         self._queue.clear()
+        self._queued_frames = 0
         self.ended = True
         self._task.cancel()
         if self.pieces and not self.pieces[-1].done:
@@ -184,6 +218,7 @@ class Speech:
     def drop_queue(self) -> None:
         """Finish what is being synthesized and nothing after it."""
         self._queue.clear()
+        self._queued_frames = 0
         self.end()
 
     @property
@@ -203,6 +238,7 @@ class Speech:
             await self._work()
         finally:
             self.ended = True
+            self._notify = lambda _: None  # frees the session
 
     async def _work(self) -> None:
         while True:
@@ -224,7 +260,8 @@ class Speech:
         piece.add(SpeechChunk(samples))
         piece.finish()
         self.pieces.append(piece)
-        self._frames_made += len(piece.frames)
+        self._frames_made += piece.made
+        self._queued_frames -= piece.made
 
     async def _one(self, text: str, settings: VoiceSettings, engine: TextToSpeech) -> None:
         piece = SpokenPiece(text)
@@ -241,9 +278,9 @@ class Speech:
                     break
                 if first is None:
                     first = self._clock.monotonic()
-                made = len(piece.frames)
+                made = piece.made
                 piece.add(chunk)
-                self._frames_made += len(piece.frames) - made
+                self._frames_made += piece.made - made
                 await self._wait_for_room()
         except TimeoutError:
             message = f"{engine.name} gave no sound for {STARVED_S:.0f} s"
@@ -258,12 +295,12 @@ class Speech:
             if (close := getattr(chunks, "aclose", None)) is not None:
                 await close()
         now = self._clock.monotonic()
-        if piece.frames:
+        if piece.made:
             self._notify(
                 Synthesized(
                     engine.name,
                     self.play_id,
-                    len(piece.frames) * FRAME_SAMPLES * 2,
+                    piece.made * FRAME_SAMPLES * 2,
                     round(((first or now) - began) * 1000),
                     round((now - began) * 1000),
                 )
@@ -284,17 +321,18 @@ class SpeechTrack:
         """Others listen to the same speech: the end of this track does not end it."""
         self.played = 0
         """Frames given out so far."""
-        self._piece = 0
+        self.piece = 0
         self._frame = 0
         self._hurry = hurry
         self._flowing = False
         self._waiting_since: float | None = None
+        speech.follow(self)
 
     @property
     def finished(self) -> bool:
         """Everything was played and nothing more comes."""
         speech = self.speech
-        return speech.ended and self._skip_empty() is None and self._piece >= len(speech.pieces)
+        return speech.ended and self._skip_empty() is None and self.piece >= len(speech.pieces)
 
     @property
     def drained(self) -> bool:
@@ -332,12 +370,13 @@ class SpeechTrack:
     def _skip_empty(self) -> SpokenPiece | None:
         """The piece to play from, or None if there is none now."""
         pieces = self.speech.pieces
-        while self._piece < len(pieces):
-            piece = pieces[self._piece]
+        while self.piece < len(pieces):
+            piece = pieces[self.piece]
             if self._frame < len(piece.frames) or not piece.done:
                 return piece
-            self._piece += 1
+            self.piece += 1
             self._frame = 0
+            self.speech.left_behind()
         return None
 
     def current(self) -> tuple[SpokenPiece, int] | None:
@@ -345,16 +384,16 @@ class SpeechTrack:
         pieces = self.speech.pieces
         if not pieces:
             return None
-        if self._piece < len(pieces):
-            return pieces[self._piece], self._frame * FRAME_MS
+        if self.piece < len(pieces):
+            return pieces[self.piece], self._frame * FRAME_MS
         return pieces[-1], pieces[-1].total_ms
 
     def heard(self) -> str:
         """The text played so far, in full words."""
         pieces = self.speech.pieces
-        parts = [piece.text for piece in pieces[: self._piece]]
-        if self._piece < len(pieces):
-            parts.append(pieces[self._piece].heard(self._frame * FRAME_MS))
+        parts = [piece.text for piece in pieces[: self.piece]]
+        if self.piece < len(pieces):
+            parts.append(pieces[self.piece].heard(self._frame * FRAME_MS))
         return " ".join(part.strip() for part in parts if part.strip())
 
     @property

@@ -13,6 +13,8 @@ from salon.app.security import Asked, Gate, check_upgrade, guarded
 from salon.base import BrowserPolicy, Clock
 from salon.transport.sockets import Refusal, UpgradeRequest
 
+JSON = "application/json"
+
 Client = Callable[..., TestClient]
 KEY = "a-key-of-enough-length"
 FOREIGN = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
@@ -321,3 +323,11 @@ def test_guarded_asks_the_gateway_only_behind_the_gate() -> None:
 def test_an_unreadable_referer_counts_as_foreign() -> None:
     asked = Asked("GET", "/kill/x", {"host": "localhost", "referer": "http://[bad"}, None)
     assert gate().refuse(asked) is not None
+
+
+def test_a_request_of_the_wrong_form_is_told_without_what_was_sent(client: Client) -> None:
+    for body in (b'{"key": "\\ud800"}', b'{"key": 5}', b'{"kee": "my-secret"}', b"["):
+        answer = client().post("/api/login", content=body, headers={"Content-Type": JSON})
+        assert answer.status_code in (401, 422)
+        assert isinstance(answer.json()["detail"], str)
+        assert "my-secret" not in answer.text

@@ -148,3 +148,8 @@ async def test_servers_that_cannot_answer_an_upgrade_close_it() -> None:
     refusal = Refusal(503, "full " * 100, {})
     await refuse_socket(refusal, {"type": "websocket", "headers": []}, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1008, "reason": ("full " * 100)[:120]}]
+
+
+@pytest.mark.parametrize("path", ["/ws/", "/call/", "/call/webrtc", "/nothing"])
+def test_G10_other_paths_are_not_found(client: Client, path: str) -> None:
+    assert status_of(client(), path) == 404

@@ -292,3 +292,17 @@ async def test_after_the_answer_speech_is_a_turn_and_no_barge_in() -> None:
         await call.talk(np.concatenate((tone(320), silence(600))))
         assert not call.of(BargeIn)
         assert call.of(Final)
+
+
+@virtual_time
+async def test_G305_a_burst_is_heard_whole() -> None:
+    """Two sentences that come at once, faster than any tick: both are turns."""
+    async with calling(["one", "two"]) as call:
+        call.listen()
+        both = np.concatenate(
+            [part for _ in range(2) for part in (silence(500), tone(1600), silence(1500))]
+        )
+        call.session.receive(both.tobytes())
+        await call.talk(silence(800))
+        assert [final.text for final in call.of(Final)] == ["one", "two"]
+        assert call.engine.vad.statistics().dropped_samples == 0

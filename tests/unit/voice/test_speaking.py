@@ -117,10 +117,43 @@ async def test_the_queue_of_pieces_is_bounded() -> None:
         for _ in range(MAX_QUEUED_PIECES + 2):
             speech.say("x")
         speech.say_sound(tone(20))
-        assert [type(news) for news in it.news] == [Failed, Failed]
+        assert [type(news) for news in it.news] == [Failed] * 3
         speech.stop()
         speech.say("after the end")
         assert speech.idle
+
+
+@virtual_time
+async def test_ready_sound_is_bounded_by_its_length() -> None:
+    async with stage() as it:
+        speech = it.speech()
+        minute = tone(60_000)
+        for _ in range(7):
+            speech.say_sound(minute)
+        await asyncio.sleep(0.1)
+        assert len(speech.pieces) == 5
+        assert [news.message for news in it.news if isinstance(news, Failed)] == [
+            "more than 300 s of sound wait to be played"
+        ] * 2
+
+
+@virtual_time
+async def test_sound_that_every_listener_has_heard_is_let_go() -> None:
+    async with stage() as it:
+        playback = await it.play("one two three", "four five six", "seven", shared=True)
+        first = playback.speech
+        assert first is not None
+        other = SpeechTrack(first.speech, shared=True)
+        pieces = first.speech.pieces
+        made = [piece.made for piece in pieces]
+        while not first.drained:
+            await it.pull(1)
+        assert [len(piece.frames) for piece in pieces] == made, "the other has heard nothing"
+        while other.piece < 2:
+            other.next_frame(it.clock.monotonic())
+        assert [len(piece.frames) for piece in pieces] == [0, 0, made[2]]
+        assert first.heard() == "one two three four five six seven"
+        assert [piece.total_ms for piece in pieces] == [20 * count for count in made]
 
 
 @virtual_time

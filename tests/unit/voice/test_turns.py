@@ -815,3 +815,17 @@ def test_actions_are_well_nested_whatever_happens(
     for at, action in call.log:
         referee.see(action, at)
     assert referee.open is None
+
+
+@pytest.mark.parametrize("strategy", [IMMEDIATE, CONFIRMED])
+def test_what_was_said_into_another_answer_is_not_lost(strategy: InterruptionStrategy) -> None:
+    """Somebody else ended the answer that was talked over, and the next answer begins within the
+    silence at the end: it was talk to a silent agent all the same."""
+    call = Call(strategy=strategy, allow_during_first_ms=5000)
+    call.agent(True)
+    call.hear(VOICE, 200)
+    call.agent(False)
+    call.hear(VOICE, 800)
+    call.hear(HUSH, 100)
+    call.agent(True)
+    assert kinds(call.hear(HUSH, 600)) == [EndOfTurn]

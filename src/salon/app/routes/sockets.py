@@ -82,8 +82,13 @@ def sockets(house: House) -> APIRouter:
     async def media(socket: WebSocket) -> None:
         await serve_asgi(socket.scope, socket.receive, socket.send, accept)
 
+    async def nothing(socket: WebSocket) -> None:
+        refusal = Refusal(404, f"no socket is served at {socket.url.path}")
+        await refuse_socket(refusal, socket.scope, socket.receive, socket.send)
+
     for path in MEDIA_PATHS:
         router.add_api_websocket_route(path, media)
+    router.add_api_websocket_route("/{path:path}", nothing)
     return router
 
 

@@ -22,6 +22,8 @@ _CONTRACTIONS = {
 _FILLERS = frozenset({"um", "uh", "er", "erm", "hm", "hmm", "ah", "oh", "well", "please"})
 _TOKEN = re.compile(r"\d{1,2}:\d{2}|\d{1,2}\.\d{2}(?!\d)|[ap]\.m\.|[a-z]+(?:'[a-z]+)?|\d+")
 
+_LONGEST = 40
+"""Letters; what is longer is no word."""
 _CLOSE = 0.72
 """How much of a word must be as in the other."""
 _SOUND = {
@@ -35,6 +37,8 @@ def tokens(text: str) -> tuple[str, ...]:
     plain = unicodedata.normalize("NFKD", text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
     found: list[str] = []
     for word in _TOKEN.findall(plain.encode("ascii", "ignore").decode().lower()):
+        if len(word) > _LONGEST:
+            continue
         for part in _CONTRACTIONS.get(word, word.removesuffix("'s")).replace("'", "").split():
             if part not in _FILLERS:
                 found.append(part)

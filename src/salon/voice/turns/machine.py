@@ -177,8 +177,11 @@ class TurnMachine:
         return ()
 
     def agent_finished(self, t_ms: int) -> tuple[Action, ...]:
-        """The agent fell silent, by itself or because it was cut."""
+        """The agent fell silent, by itself or because it was cut. Speech that goes on now is talk
+        to a silent agent, also if the agent begins something else before its end."""
         self._agent_signal(AgentSignal.FINISHED)
+        if self._utterance is not None:
+            self._utterance.over_agent = False
         return ()
 
     def transcript(self, text: str, t_ms: int) -> tuple[Action, ...]:

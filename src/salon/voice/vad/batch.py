@@ -77,6 +77,11 @@ class VadStream:
     def closed(self) -> bool:
         return self._vad is None
 
+    @property
+    def pending(self) -> int:
+        """Samples not evaluated yet."""
+        return self._end - self._start
+
     def push(self, samples: Samples) -> None:
         """Add ``int16[n]``, 16 kHz mono, of any length; copied. Ignored once closed.
 
