@@ -33,6 +33,7 @@ def compose(settings: Settings) -> House:
     answerer = choose_agent(settings)
     engines = Engines(settings, metrics, answerer.provider)
     metrics.watch_ticker(lambda: engines.ticker.statistics().late)
+    metrics.watch_detector(lambda: engines.voice.vad.statistics().dropped_samples)
     stores = make_stores(settings.database_url)
     kit = RoomKit(store=stores.conversation)
     texts = WebSocketChannel()

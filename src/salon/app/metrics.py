@@ -56,6 +56,17 @@ class Metrics:
             registry=own,
         )
 
+        self._early = Counter(
+            "salon_ws_early_dropped_audio",
+            "Audio packets dropped because too many came before the invite",
+            registry=own,
+        )
+        self._unheard = Gauge(
+            "salon_vad_dropped_samples",
+            "Samples the detector had no room for, since start",
+            registry=own,
+        )
+
     def watch_calls(self, calls: Callable[[], int], max_calls: int) -> None:
         """Ask `calls` for the number of calls whenever it is wanted."""
         self._calls.set_function(calls)
@@ -83,6 +94,13 @@ class Metrics:
 
     def audio_dropped(self, frames: int = 1) -> None:
         self._dropped.inc(frames)
+
+    def early_audio_dropped(self, packets: int) -> None:
+        self._early.inc(packets)
+
+    def watch_detector(self, dropped: Callable[[], int]) -> None:
+        """Ask `dropped` for the number of samples lost whenever it is wanted."""
+        self._unheard.set_function(dropped)
 
     def render(self) -> bytes:
         """The text that Prometheus reads."""

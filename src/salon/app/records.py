@@ -53,6 +53,8 @@ class CallRecords:
         """A call is over."""
         at, reason = datetime.now(UTC), session.reason or "unknown"
         self._metrics.call_ended(session.outcome)
+        self._metrics.audio_dropped(session.dropped_audio)
+        self._metrics.early_audio_dropped(session.early.dropped)
         self._lane.put("log", lambda: self._calls.ended(session.id, at=at, reason=reason))
 
     async def close(self) -> None:

@@ -115,6 +115,7 @@ class Session:
         self.stopping = False
         """The server is being shut down: the connection closes with 1001 (G21)."""
         self.early = EarlySound()
+        self._lost_audio = 0
         self.done = asyncio.Event()
         self._transport: BaseTransport | None = None
         self._scope = TaskScope(f"session {session_id}")
@@ -156,6 +157,8 @@ class Session:
 
     def lost(self, *, polite: bool = False) -> None:
         """The connection is gone (G20); `polite` if the client closed it."""
+        if self._transport is not None:
+            self._lost_audio = self._transport.dropped_audio
         self._transport = None
         self.hangup(HangupReason.CALLER, outcome="completed" if polite else "lost")
 
@@ -243,7 +246,7 @@ class Session:
     @property
     def dropped_audio(self) -> int:
         """Outgoing packets dropped because the client reads too slowly."""
-        return self._transport.dropped_audio if self._transport is not None else 0
+        return self._lost_audio if self._transport is None else self._transport.dropped_audio
 
     def summary(self) -> dict[str, Any]:
         """The row of `/list` (G200), secrets masked."""

@@ -14,6 +14,7 @@ import pocketsphinx
 from salon.media.frame import SAMPLE_RATE, Samples
 from salon.voice.noise import NoiseReducer
 from salon.voice.stt.language_model import General, build_language_model
+from salon.voice.stt.narrowband import Folding, is_narrow
 
 BACKGROUND_WORDS: Final = 800
 GENERIC: Final = "generic"
@@ -64,7 +65,7 @@ class Decoder:
     begins with the mean of the first 0.6 s and begins again, from the start, with better ones
     while the person still speaks; a short utterance once more at its end. Decoding takes a
     twentieth of the speech's time, so beginning again does too. It wants no noise either: what is
-    steady is taken out, learnt anew at each beginning.
+    steady is taken out, learnt anew at each beginning. Telephone sound gets an upper half.
     """
 
     def __init__(self, language_model: Path, dictionary: Path) -> None:
@@ -79,6 +80,8 @@ class Decoder:
         )
         self._reducer = NoiseReducer()
         self._dither = Dither()
+        self._folding = Folding()
+        self._narrow = False
         self._running = False
         self._heard = bytearray()
         self._known = False
@@ -100,7 +103,8 @@ class Decoder:
                 self._again()
                 return
         if self._running:
-            self._decode(self._reducer.reduce(np.frombuffer(sound, dtype="<i2")))
+            heard: Samples = np.frombuffer(sound, dtype="<i2")
+            self._decode(self._reducer.reduce(self._folding.add(heard) if self._narrow else heard))
 
     def end(self) -> None:
         """No more sound; idempotent."""
@@ -119,6 +123,10 @@ class Decoder:
     def _again(self) -> None:
         self.end()
         heard = np.frombuffer(bytes(self._heard), dtype="<i2")
+        self._narrow = is_narrow(heard)
+        if self._narrow:
+            self._folding.reset()
+            heard = self._folding.add(heard)
         self._reducer.begin()
         self._reducer.learn(heard)
         self._dither.reset()

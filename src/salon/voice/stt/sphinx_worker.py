@@ -1,8 +1,9 @@
 """The recogniser's worker process: ``python -m salon.voice.stt.sphinx_worker DIRECTORY``.
 
 Speaks the messages of `sphinx_wire` on its standard input and output and ends when the input
-closes. `DIRECTORY` holds ``<key>.json`` with the phrases of each model; the worker adds what it
-builds from them beside it, so that the other workers need not build it again.
+closes; Ctrl-C does not reach it. `DIRECTORY` holds ``<key>.json`` with the phrases of each model;
+the worker adds what it builds from them beside it, so that the other workers need not build it
+again.
 
 The decoder holds the interpreter lock while it works, which is why it lives in a process of its
 own. Sound is decoded in bites, and between two bites all that waits in the pipe is read, so that
@@ -15,6 +16,7 @@ import json
 import logging
 import os
 import select
+import signal
 import sys
 import time
 from collections import OrderedDict, deque
@@ -154,6 +156,7 @@ class Worker:
 
 def main() -> None:
     """Serve until the input closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
     # What a library prints must not get between the messages.
     sink = os.fdopen(os.dup(1), "wb")
