@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from pathlib import Path
 
 import httpx
@@ -291,3 +293,63 @@ async def test_a_call_reaches_an_agent_file_that_serve_is_given(tmp_path: Path) 
 
         wanted = ["good morning", "heard: good morning"]
         await until(lambda: said() == wanted, "the answer in the room")
+
+
+# -- Ctrl-C ---------------------------------------------------------------------------------------
+
+
+def workers_of(pid: int) -> list[int]:
+    """The processes that this one started."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def runs(pid: int) -> bool:
+    """Whether the process is there and not just waiting to be collected."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def test_ctrl_c_reaches_the_whole_process_group_and_calls_still_end(tmp_path: Path) -> None:
+    with running_server() as server:
+        workers = workers_of(server.pid)
+        assert len(workers) >= 2
+        async with placed(server.ws_url, "/ws") as call:
+            await call.invite(asr={}, tts={})
+            os.killpg(server.pid, signal.SIGINT)  # as a terminal does it
+            await until(lambda: "waiting up to" in server.log_text(), "the farewell")
+            await call.send("tts", text="good morning")
+            await call.expect("trackEnd")
+            question = np.concatenate([silence(300), speak("what is salon"), silence(300)])
+            async with asyncio.timeout(20):
+                await call.talk(question)
+                async with call.quiet():
+                    await call.expect("asrFinal")
+            assert all(map(runs, workers)), "all of them still serve the call"
+            await call.send("hangup")
+            await call.closed()
+        await until(lambda: not runs(server.pid), "the end of the server")
+        await until(lambda: not any(map(runs, workers)), "the end of the workers")
+        log = server.log_text()
+        assert "Traceback" not in log, log
+        assert "KeyboardInterrupt" not in log
+        assert server.stop() == 0
+
+
+async def test_workers_do_not_outlive_a_server_that_was_killed() -> None:
+    with running_server() as server:
+        workers = workers_of(server.pid)
+        assert len(workers) >= 2
+        server.kill()
+        await until(lambda: not any(map(runs, workers)), "the end of the workers")
+
+
+async def test_a_voice_that_is_not_there_is_no_start(tmp_path: Path) -> None:
+    ended = await salon(
+        "serve", "--port", str(free_port()), "--tts-voice", "en-gp", folder=tmp_path
+    )
+    assert ended.code == 2, ended
+    assert "SALON_TTS_VOICE='en-gp': espeak has no such voice; did you mean en-" in ended.err
+    assert "Traceback" not in ended.out + ended.err

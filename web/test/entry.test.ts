@@ -22,9 +22,24 @@ describe("entryOf", () => {
     expect(entryOf(roomEvent(0, { source: human("p3") }), cast)?.name).toBe("Guest");
   });
 
-  it("marks what was interrupted", () => {
-    const cut = roomEvent(0, { metadata: { interrupted: true } });
-    expect(entryOf(cut, cast)?.interrupted).toBe(true);
+  it("marks what was interrupted, broken off by an error, or too long", () => {
+    const mark = (metadata: Record<string, unknown>) =>
+      entryOf(roomEvent(0, { metadata }), cast)?.mark;
+    expect(mark({ interrupted: true })).toBe("interrupted");
+    expect(mark({ failed: true })).toBe("cut off by an error");
+    expect(mark({ truncated: true })).toContain("too long");
+    expect(mark({})).toBeUndefined();
+  });
+
+  it("says that an agent failed, as the server words it", () => {
+    const body = "The agent could not answer: ValueError (see the log)";
+    const failed = roomEvent(0, {
+      type: "system",
+      source: { channel_id: "system", channel_type: "system" },
+      content: { type: "system", code: "agent_failed", body },
+      visibility: "transport",
+    });
+    expect(entryOf(failed, cast)).toMatchObject({ role: "room", own: false, text: body });
   });
 
   it("shows neither blocked, nor internal, nor wordless events", () => {

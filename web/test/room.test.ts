@@ -47,7 +47,7 @@ describe("events", () => {
     socket.say({ type: "history", events: [roomEvent(0)], has_more: false });
     socket.say({ type: "event", event: roomEvent(1) });
     socket.say({ type: "stream_start", stream_id: "s", source: {} });
-    socket.say({ type: "stream_chunk", stream_id: "s", delta: "b", text: "ab" });
+    socket.say({ type: "stream_chunk", stream_id: "s", at: 0, delta: "ab" });
     socket.say({ type: "stream_end", stream_id: "s", event: null });
     socket.say({ type: "stream_error", stream_id: "s", error: "oh" });
     socket.say({ type: "caption", participant_id: "p2", name: "B", text: "", final: true });

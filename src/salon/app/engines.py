@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 
 from salon.app.house import EngineInfo, Service
 from salon.app.metrics import Metrics
 from salon.app.settings import Settings
-from salon.base import SalonError
+from salon.base import ConfigurationError, SalonError
 from salon.core.ports.ai import AIProvider
+from salon.providers.house import HouseAgent
 from salon.transport.ticker import Ticker
 from salon.voice.engine import VoiceEngine
 from salon.voice.stt import OpenAISpeechToText, PocketSphinxSpeechToText, SpeechToText
@@ -22,6 +24,8 @@ from salon.voice.vad import BatchedVad, SileroModel
 
 EMBEDDED_STT_NOTE = "built in, offline; understands English about what the agent can talk about"
 EMBEDDED_TTS_NOTE = "built in, offline; speaks English"
+HOUSE_NOTE = "rules and look-up, no language model"
+SHOWN_VOICES = 12
 
 
 class Engines:
@@ -32,6 +36,8 @@ class Engines:
         self._recognizers: dict[str, SpeechToText] = {}
         self._synthesizers: dict[str, TextToSpeech] = {}
         self._missing: dict[str, str] = {}
+        self._voice = settings.tts_voice
+        self._refusal: ConfigurationError | None = None
         self.ticker = Ticker()
         self.stt = _recognizer(settings)
         self.tts = _synthesizer(settings)
@@ -79,7 +85,7 @@ class Engines:
                     f"synthesis ({tts.name})",
                     lambda: self._start_tts(tts),
                     tts.close,
-                    lambda reason: self._missing.__setitem__("synthesis", reason),
+                    self._without_tts,
                 )
             )
         return tuple(made)
@@ -97,7 +103,18 @@ class Engines:
 
     async def _start_tts(self, engine: TextToSpeech) -> None:
         await engine.start()
+        self._refusal = wrong_voice(self._voice, engine)
+        if self._refusal is not None:
+            await engine.close()
+            raise self._refusal
         self._synthesizers.update({"": engine, engine.name: engine})
+
+    def _without_tts(self, reason: str) -> None:
+        """A server may do without an engine that is missing, not without the voice asked for: each
+        of its sentences would fail."""
+        if self._refusal is not None:
+            raise self._refusal
+        self._missing["synthesis"] = reason
 
     def describe(self) -> dict[str, EngineInfo]:
         """What is there, for people."""
@@ -113,9 +130,31 @@ class Engines:
             "model": EngineInfo(
                 self._agent.model_name or self._agent.name,
                 True,
-                "" if self._agent.model_name else "rules and look-up, no language model",
+                self._agent_note(),
             ),
         }
+
+    def _agent_note(self) -> str:
+        if isinstance(self._agent, HouseAgent):
+            return HOUSE_NOTE
+        return "" if self._agent.model_name else "your code"
+
+
+def wrong_voice(voice: str | None, engine: TextToSpeech) -> ConfigurationError | None:
+    """What is to be said if the started engine has no such voice, with the likely one meant."""
+    known = engine.voices()
+    if voice is None or not known:
+        return None
+    # eSpeak NG takes a variant behind the voice (en-us+f3), and capitals
+    plain = voice.partition("+")[0].lower() if engine.name == "espeak" else voice
+    if plain in known:
+        return None
+    close = get_close_matches(plain.lower(), known, n=1)
+    shown = ", ".join(known[:SHOWN_VOICES]) + (", ..." if len(known) > SHOWN_VOICES else "")
+    meant = f"did you mean {close[0]}?" if close else f"it has {shown}"
+    return ConfigurationError(
+        f"SALON_TTS_VOICE={voice!r}: {engine.name} has no such voice; {meant}"
+    )
 
 
 def _info(

@@ -30,7 +30,9 @@ class Settings:
     """
 
     # the server
-    host: str = setting("127.0.0.1", "SALON_HOST", "HOST", doc="Address to listen on.")
+    host: str = setting(
+        "127.0.0.1", "SALON_HOST", "HOST", parse=var.host, doc="Address to listen on."
+    )
     port: int = setting(
         8000, "SALON_PORT", "PORT", parse=var.integer(0, 65535), doc="Port; 0 takes a free one."
     )
@@ -331,16 +333,33 @@ def load_settings(
 
 
 def read_env_file(file: Path) -> dict[str, str]:
-    """The variables of a `.env` file; the process's environment stays as it is."""
+    """The variables of a `.env` file; the process's environment stays as it is.
+
+    `ConfigurationError` names a line that can't be understood, without its content, which may be
+    a secret.
+    """
     try:
-        from dotenv import dotenv_values
+        from dotenv import parser
     except ImportError:
         raise MissingExtraError("serve", f"reading {file}") from None
     try:
-        found = dotenv_values(file, interpolate=False, encoding="utf-8")
+        with file.open(encoding="utf-8") as stream:
+            bindings = list(parser.parse_stream(stream))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{file}: cannot be read ({error})") from None
-    return {name: value for name, value in found.items() if value is not None}
+    found = {}
+    known = {name for variable in VARIABLES for name in variable.names}
+    for binding in bindings:
+        if binding.error or (binding.value is None and binding.key in known):
+            text = binding.original.string
+            blank = text[: len(text) - len(text.lstrip())].count("\n")
+            raise ConfigurationError(
+                f"{file}, line {binding.original.line + blank}: is not NAME=value "
+                "(a quotation mark that was opened has to be closed)"
+            )
+        if binding.key is not None and binding.value is not None:
+            found[binding.key] = binding.value
+    return found
 
 
 def unknown_variables(seen: Iterable[str]) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -16,6 +18,7 @@ Parser = Callable[[str], Any]
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
+_HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,18 @@ def variables_of(cls: type) -> tuple[Variable, ...]:
 def _variable(item: Field[Any]) -> Variable:
     assert item.default is not MISSING
     return Variable(field=item.name, **item.metadata)
+
+
+def host(text: str) -> str:
+    """An IP address (IPv6 without brackets) or what may be the name of a host."""
+    value = text.strip()
+    if _HOST_NAME.fullmatch(value):
+        return value
+    try:
+        ip_address(value)
+    except ValueError:
+        raise ValueError("must be an IP address or a host name") from None
+    return value
 
 
 def integer(low: int, high: int) -> Parser:

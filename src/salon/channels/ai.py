@@ -35,7 +35,8 @@ class AIChannel(Channel):
 
     `name` is how people see it. `provider` answers; `system_prompt`, `temperature` and
     `max_tokens` may be overridden per room in the binding's metadata (R61). `tools` are run here.
-    Answers always stream; a plain answer is a stream of one.
+    An answer fails if the provider says nothing for `silence_timeout` seconds, or still calls tools
+    after `tool_loop_timeout`. Answers always stream; a plain answer is a stream of one.
     """
 
     channel_type = ChannelType.AI
@@ -54,6 +55,7 @@ class AIChannel(Channel):
         tools: ToolBox | None = None,
         max_tool_rounds: int = 20,
         tool_loop_timeout: float = 300.0,
+        silence_timeout: float = 60.0,
     ) -> None:
         super().__init__(channel_id)
         self.provider = provider
@@ -65,6 +67,7 @@ class AIChannel(Channel):
         self._tools = tools or ToolBox()
         self._max_rounds = max_tool_rounds
         self._loop_timeout = tool_loop_timeout
+        self._silence_timeout = silence_timeout
         self._kit: RoomKit | None = None
 
     @property
@@ -142,6 +145,7 @@ class AIChannel(Channel):
             self._tools,
             max_rounds=self._max_rounds,
             timeout=self._loop_timeout,
+            silence=self._silence_timeout,
         )
         async with aclosing(parts):
             async for part in parts:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 from salon.base import new_id
@@ -34,6 +34,10 @@ _log = logging.getLogger("salon.channels.websocket")
 Message = dict[str, Any]
 BOUND = 512
 """Messages a connection may have unread; one more and it is evicted."""
+MERGED = 4096
+"""Pieces of one answer that wait for the same reader become one, of about this many characters."""
+MAX_LIVE = 64
+"""Answers of one room that a reader who joins late gets from their beginning."""
 
 
 def event_json(event: RoomEvent) -> dict[str, Any]:
@@ -43,15 +47,49 @@ def event_json(event: RoomEvent) -> dict[str, Any]:
     )
 
 
-class Connection:
-    """One reader in one room. `messages` ends when the connection is closed or evicted."""
+class _Live:
+    """An answer that is being shown: how it was announced and what was said of it so far."""
 
-    def __init__(self, room_id: str, participant_id: str, name: str | None) -> None:
+    def __init__(self, start: Message) -> None:
+        self.start = start
+        self.size = 0
+        """Characters so far."""
+        self._parts: list[str] = []
+
+    def add(self, delta: str) -> int:
+        """Take a piece in; returns how many characters came before it."""
+        at = self.size
+        self._parts.append(delta)
+        self.size += len(delta)
+        return at
+
+    @property
+    def text(self) -> str:
+        self._parts = ["".join(self._parts)]
+        return self._parts[0]
+
+
+class Connection:
+    """One reader in one room. `messages` ends when the connection is closed or evicted.
+
+    What is posted before `messages` is read comes first; then come the answers `live` at that
+    moment, from their beginning.
+    """
+
+    def __init__(
+        self,
+        room_id: str,
+        participant_id: str,
+        name: str | None,
+        live: Callable[[], Iterable[_Live]] = tuple,
+    ) -> None:
         self.room_id = room_id
         self.participant_id = participant_id
         self.name = name
         self.evicted = False
+        self._live = live
         self._waiting: deque[Message] = deque()
+        self._streams: set[str] = set()
         self._wake = asyncio.Event()
         self._closed = False
 
@@ -68,8 +106,26 @@ class Connection:
             self.evicted = True
             self.close()
             return
+        match message["type"]:
+            case "stream_start":
+                self._streams.add(message["stream_id"])
+            case "stream_end" | "stream_error":
+                self._streams.discard(message["stream_id"])
         self._waiting.append(message)
         self._wake.set()
+
+    def post_piece(self, stream_id: str, at: int, delta: str) -> None:
+        """Add a piece of an answer, to one of it that still waits if there is such a piece. An
+        answer this reader was not told of is left out."""
+        if self._closed or stream_id not in self._streams:
+            return
+        for message in reversed(self._waiting):
+            if message.get("stream_id") == stream_id:
+                if message["type"] == "stream_chunk" and len(message["delta"]) < MERGED:
+                    message["delta"] += delta
+                    return
+                break
+        self.post({"type": "stream_chunk", "stream_id": stream_id, "at": at, "delta": delta})
 
     def close(self) -> None:
         """No more messages; idempotent."""
@@ -78,6 +134,7 @@ class Connection:
 
     async def messages(self) -> AsyncIterator[Message]:
         """What is to be sent, in order; for one reader."""
+        self._catch_up()
         while True:
             while self._waiting:
                 yield self._waiting.popleft()
@@ -85,6 +142,14 @@ class Connection:
                 return
             self._wake.clear()
             await self._wake.wait()
+
+    def _catch_up(self) -> None:
+        """The answers that had begun before this reader came."""
+        for live in tuple(self._live()):
+            stream_id = live.start["stream_id"]
+            if stream_id not in self._streams:
+                self.post(live.start)
+                self.post_piece(stream_id, 0, live.text)
 
 
 class WebSocketChannel(Channel):
@@ -97,6 +162,7 @@ class WebSocketChannel(Channel):
         super().__init__(channel_id)
         self._kit: RoomKit | None = None
         self._rooms: dict[str, set[Connection]] = {}
+        self._live: dict[str, dict[str, _Live]] = {}
 
     @property
     def provider_name(self) -> str | None:
@@ -138,8 +204,10 @@ class WebSocketChannel(Channel):
     def connect(
         self, room_id: str, participant_id: str | None = None, name: str | None = None
     ) -> Connection:
-        """A reader joins; it gets what happens from now on."""
-        connection = Connection(room_id, participant_id or new_id(), name)
+        """A reader joins; it gets what happens from now on, and answers that form now wholly."""
+        connection = Connection(
+            room_id, participant_id or new_id(), name, lambda: self._live.get(room_id, {}).values()
+        )
         self._rooms.setdefault(room_id, set()).add(connection)
         return connection
 
@@ -218,14 +286,16 @@ class WebSocketChannel(Channel):
             "stream_id": event.id,
             "source": source,
         }
-        self._spread(room_id, start)
-        text = ""
-        async for delta in text_stream:
-            text += delta
-            self._spread(
-                room_id,
-                {"type": "stream_chunk", "stream_id": event.id, "delta": delta, "text": text},
-            )
+        live = self._begin(room_id, start)
+        try:
+            async for delta in text_stream:
+                at = live.add(delta)
+                for connection in tuple(self._rooms.get(room_id, ())):
+                    connection.post_piece(event.id, at, delta)
+                    self._drop_closed(connection)
+        except BaseException:
+            self._forget(room_id, event.id)
+            raise
         return StreamOutcome()
 
     async def finish_stream(
@@ -235,6 +305,7 @@ class WebSocketChannel(Channel):
         binding: ChannelBinding,
         error: str | None,
     ) -> None:
+        self._forget(binding.room_id, announced.id)
         message: Message
         if error is not None:
             message = {"type": "stream_error", "stream_id": announced.id, "error": error}
@@ -242,6 +313,23 @@ class WebSocketChannel(Channel):
             event = None if stored is None else event_json(stored)
             message = {"type": "stream_end", "stream_id": announced.id, "event": event}
         self._spread(binding.room_id, message)
+
+    async def on_room_detached(self, room_id: str) -> None:
+        self._live.pop(room_id, None)
+
+    def _begin(self, room_id: str, start: Message) -> _Live:
+        answers = self._live.setdefault(room_id, {})
+        while len(answers) >= MAX_LIVE:
+            del answers[next(iter(answers))]
+        live = answers[start["stream_id"]] = _Live(start)
+        self._spread(room_id, start)
+        return live
+
+    def _forget(self, room_id: str, stream_id: str) -> None:
+        answers = self._live.get(room_id, {})
+        answers.pop(stream_id, None)
+        if not answers:
+            self._live.pop(room_id, None)
 
     async def close(self) -> None:
         for readers in list(self._rooms.values()):
@@ -268,8 +356,11 @@ class WebSocketChannel(Channel):
         shared = dict(message)
         for connection in tuple(self._rooms.get(room_id, ())):
             connection.post(shared)
-            if connection.closed:
-                self.disconnect(connection)
+            self._drop_closed(connection)
+
+    def _drop_closed(self, connection: Connection) -> None:
+        if connection.closed:
+            self.disconnect(connection)
 
 
 __all__ = ["Connection", "Message", "WebSocketChannel", "event_json"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -56,6 +57,10 @@ class SalonGroup(click.Group):
             raise said(missing) from None
         except SalonError as error:
             raise said(error) from None
+        except KeyboardInterrupt:
+            from salon.cli.running import INTERRUPTED
+
+            sys.exit(INTERRUPTED)
 
 
 def as_missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +14,13 @@ from salon.base import SalonError, new_id
 from salon.cli.options import PLACES, setting_options, settings_from
 from salon.cli.running import run_async
 from salon.cli.terminal import Lines, is_terminal
+from salon.cli.traces import shorten_traces
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from salon.app.settings import Settings
-    from salon.core.ports.ai import AIMessage, AIProvider, AIStreamPart, AIToolCall
+    from salon.core.ports.ai import AIContext, AIMessage, AIProvider, AIStreamPart, AIToolCall
 
 MAX_HISTORY = 200
 """Messages of the dialogue that the agent is shown."""
@@ -78,13 +80,17 @@ class Screen:
 
 @dataclass(slots=True)
 class Dialogue:
-    """A talk with an agent in this process. `failures` counts questions without an answer."""
+    """A talk with an agent in this process. `failures` counts questions without an answer.
+
+    `timeout` is how many seconds a whole answer may take; None sets no limit.
+    """
 
     agent: AIProvider
     screen: Screen
     name: str
     room_id: str
     system_prompt: str | None = None
+    timeout: float | None = None
     history: list[AIMessage] = field(default_factory=list)
     failures: int = 0
 
@@ -108,9 +114,8 @@ class Dialogue:
 
     async def turn(self, text: str) -> None:
         """Let the agent answer `text`; what it says is shown as it comes."""
-        from salon.core.ports.ai import AIContext, AIMessage, AIToolCall, TextDelta
+        from salon.core.ports.ai import AIContext, AIMessage
         from salon.providers.errors import AIProviderError
-        from salon.providers.toolloop import add_facts
 
         self.history.append(AIMessage("user", text, name="You"))
         del self.history[:-MAX_HISTORY]
@@ -125,23 +130,46 @@ class Dialogue:
         facts: dict[str, Any] = {}
         self.screen.speaker(self.name)
         try:
-            generation = cast(
-                "AsyncGenerator[AIStreamPart, None]", self.agent.generate_stream(context)
-            )
-            async with aclosing(generation) as parts:
-                async for part in parts:
-                    if isinstance(part, TextDelta):
-                        said.append(part.text)
-                        self.screen.piece(part.text)
-                    elif isinstance(part, AIToolCall):
-                        self.screen.note(_call_line(part))
-                    else:
-                        add_facts(facts, part.data)
+            async with asyncio.timeout(self.timeout) as limit:
+                await self._show(context, said, facts)
         except AIProviderError as error:
-            self.failures += 1
-            self.screen.error(str(error))
+            self._fail(str(error))
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            self._fail(f"no answer within {self.timeout:g} s")
+        else:
+            if not "".join(said).strip():
+                self._silent()
         self.screen.finish()
         self.history.append(AIMessage("assistant", "".join(said), metadata=facts))
+
+    async def _show(self, context: AIContext, said: list[str], facts: dict[str, Any]) -> None:
+        """What the agent says goes to the screen and into `said`, what it knows into `facts`."""
+        from salon.core.ports.ai import AIToolCall, TextDelta
+        from salon.providers.toolloop import add_facts
+
+        generation = cast("AsyncGenerator[AIStreamPart, None]", self.agent.generate_stream(context))
+        async with aclosing(generation) as parts:
+            async for part in parts:
+                if isinstance(part, TextDelta):
+                    said.append(part.text)
+                    self.screen.piece(part.text)
+                elif isinstance(part, AIToolCall):
+                    self.screen.note(_call_line(part))
+                else:
+                    add_facts(facts, part.data)
+
+    def _silent(self) -> None:
+        """An agent may stay silent; who counts on a line for each question has to know."""
+        if self.screen.terminal:
+            self.screen.note("(no answer)")
+        else:
+            self._fail(f"{self.name} gave no answer")
+
+    def _fail(self, text: str) -> None:
+        self.failures += 1
+        self.screen.error(text)
 
 
 def _call_line(call: AIToolCall) -> str:
@@ -215,19 +243,21 @@ def console(agent: str | None, url: str | None, **given: Any) -> None:
         )
         failures = run_async(join(options, screen))
     else:
-        failures = run_async(_local(agent, settings_from(given), screen))
+        failures = run_async(_local(agent, settings_from(given), screen, flags["timeout"]))
     if failures:
         raise SomeFailed(f"{failures} of the questions got no answer")
 
 
-async def _local(spec: str | None, settings: Settings, screen: Screen) -> int:
+async def _local(spec: str | None, settings: Settings, screen: Screen, timeout: float) -> int:
+    shorten_traces()
     agent, model = find_agent(spec, settings)
     name = str(getattr(agent, "display_name", agent.name))
     screen.note(f"{name} runs here; {HELP}")
     for suggestion in agent.suggestions()[:3]:
         screen.note(f"  e.g. {suggestion}")
     room_id = f"console-{new_id()[:12]}"
-    dialogue = Dialogue(agent, screen, name, room_id, settings.llm_prompt)
+    limit = None if screen.terminal else timeout
+    dialogue = Dialogue(agent, screen, name, room_id, settings.llm_prompt, limit)
     async with AsyncExitStack() as stack:
         if model is not None:
             stack.push_async_callback(model.close)

@@ -62,6 +62,9 @@ class Captions:
 
     def show(self, message: RoomMessage) -> None:
         """Show one message."""
+        if message.failure is not None:
+            self._fail(message.failure)
+            return
         handler = getattr(self, f"_{message.type}", None)
         if handler is not None:
             handler(message.data)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from keyword import iskeyword
 from pathlib import Path
 from string import Template
 
@@ -26,16 +28,36 @@ def new(name: str, into: Path) -> None:
         raise click.UsageError(
             f"{name!r} is no name for a project: letters, digits, - and _, a letter first"
         )
+    taken = taken_by(name)
+    if taken is not None:
+        raise click.UsageError(f"{name!r} is the name of {taken}; choose another")
     target = into / name
     if target.exists():
         raise click.UsageError(f"{target} exists already")
-    for path, text in starter_files(name).items():
-        file = target / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+    try:
+        for path, text in starter_files(name).items():
+            file = target / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"{target} can't be made: {error.strerror}") from None
     click.echo(
         f"made {target}\n\n  cd {target}\n  salon dev agent.py\n\nand open the page it names."
     )
+
+
+def taken_by(name: str) -> str | None:
+    """Whose the name is already; an import of it would find that instead of the project."""
+    package = _package(name)
+    if package == "salon":
+        return "Salon itself"
+    if package in sys.stdlib_module_names:
+        return "a module of Python's standard library"
+    return "a word of Python's own" if iskeyword(package) else None
+
+
+def _package(name: str) -> str:
+    return name.lower().replace("-", "_")
 
 
 def starter_files(name: str) -> dict[str, str]:
@@ -44,6 +66,6 @@ def starter_files(name: str) -> dict[str, str]:
     for file in sorted(_TEMPLATES.rglob("*.tmpl")):
         path = file.relative_to(_TEMPLATES).as_posix().removesuffix(".tmpl").replace("dot_", ".")
         found[path] = Template(file.read_text(encoding="utf-8")).substitute(
-            name=name, package=name.lower().replace("-", "_")
+            name=name, package=_package(name)
         )
     return found

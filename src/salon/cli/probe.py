@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import statistics
 from collections import deque
 from collections.abc import Iterator
@@ -337,7 +338,10 @@ async def _save(plan: Plan, call: CallClient, report: Report) -> None:
 
     report.received_ms = len(call.received.samples()) / 16
     if plan.save is not None and call.received.total:
-        await asyncio.to_thread(write_wav, plan.save, call.received.timeline())
+        try:
+            await asyncio.to_thread(write_wav, plan.save, call.received.timeline())
+        except OSError as error:
+            raise ProbeFailed(f"--save {plan.save}: {error.strerror}") from None
         report.saved = str(plan.save)
 
 
@@ -391,8 +395,22 @@ def websocket(sine: bool, as_json: bool, **given: Any) -> None:
     """
     if sine == (given["file"] is not None):
         raise click.UsageError("give either --sine or --file")
+    if given["handler"] == "controller" and given["room"]:
+        raise click.UsageError(
+            "with --handler controller this program answers, no room takes part: leave out --room"
+        )
+    if given["save"] is not None:
+        _check_folder(given["save"].parent)
     handler = given.pop("handler") or ("room" if given["room"] else "controller")
     if handler == "room" and not given["room"]:
         given["room"] = f"probe-{new_id()[:12]}"
     screen = Screen(as_json)
     screen.report(run_async(place(Plan(handler=handler, **given), screen)))
+
+
+def _check_folder(folder: Path) -> None:
+    """`UsageError` before the call if nothing could be saved there after it."""
+    if not folder.is_dir():
+        raise click.UsageError(f"--save: no such folder: {str(folder)!r}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise click.UsageError(f"--save: the folder {str(folder)!r} can't be written to")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from salon.cli.options import PLACES, SERVER, SPEECH, setting_options, settings_from
+from salon.cli.traces import shorten_traces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +36,7 @@ def serve(**flags: Any) -> None:
     from salon.app.logs import configure
     from salon.app.server import bind, run, urls_of
 
+    shorten_traces()
     listener = bind(settings.host, settings.port)
     logs = configure(
         level=settings.log_level,

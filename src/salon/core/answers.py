@@ -17,7 +17,7 @@ from salon.core.hooks import HookRegistry
 from salon.core.permissions import may_deliver, targets, write_refusal
 from salon.core.ports.channel import Channel
 from salon.core.registry import ChannelRegistry
-from salon.core.streaming import StreamResult, StreamTee
+from salon.core.streaming import StreamResult, StreamTee, bounded
 from salon.core.timeline import Committed, Pass
 from salon.models import (
     ChannelBinding,
@@ -93,9 +93,9 @@ class Answers:
             if current is None or current.cancelling():
                 raise
             error = RoomKitError("the agent cancelled itself")
-            await self._failed(event, binding, context, error, root)
+            await self._failed(event, binding.channel_id, context, error, root)
         except Exception as error:  # noqa: BLE001 - reported to the room
-            await self._failed(event, binding, context, error, root)
+            await self._failed(event, binding.channel_id, context, error, root)
 
     async def _take(
         self,
@@ -110,7 +110,7 @@ class Answers:
             descent["source"] = answer.source.model_copy(
                 update={"channel_id": channel.channel_id, "channel_type": channel.channel_type}
             )
-            await self._reenter(answer.model_copy(update=descent), root)
+            await self._reenter(bounded(answer.model_copy(update=descent)), root)
         if output.response_stream is None:
             return
         refusal = write_refusal(context.binding(channel.channel_id))
@@ -138,6 +138,8 @@ class Answers:
         tee = StreamTee(announced, sinks, context)
         result = await tee.run(output.response_stream)
         metadata = {**output.response_metadata, **result.metadata}
+        if result.error is not None:
+            metadata["error"] = _words(result.error)
         committed = Committed(None)
         if result.text.strip():
             answer = announced.model_copy(
@@ -148,8 +150,11 @@ class Answers:
             )
         left = [sink for sink in sinks if sink[1].channel_id in tee.taken - committed.targets]
         await self._not_stored(announced, left, result)
-        if result.error is not None:
+        if result.error is None:
+            return
+        if committed.event is None or not isinstance(result.error, Exception):
             raise result.error
+        await self._failed(trigger, channel.channel_id, context, result.error, root, begun=True)
 
     async def _not_stored(
         self,
@@ -242,27 +247,31 @@ class Answers:
     async def _failed(
         self,
         event: RoomEvent,
-        binding: ChannelBinding,
+        channel_id: str,
         context: RoomContext,
         error: Exception,
         root: RootCall,
+        *,
+        begun: bool = False,
     ) -> None:
-        """Say it where people see it; the room goes on (R142)."""
-        _log.error("agent %s failed in room %s", binding.channel_id, event.room_id, exc_info=error)
+        """Say it where people see it; the room goes on (R142). `begun`: it broke off after words,
+        which are stored, marked `failed`."""
+        _log.error("agent %s failed in room %s", channel_id, event.room_id, exc_info=error)
         root.error = root.error or error
+        what = "finish its answer" if begun else "answer"
         note = RoomEvent(
             room_id=event.room_id,
             type=EventType.SYSTEM,
             source=EventSource(channel_id="system", channel_type=ChannelType.SYSTEM),
             content=SystemContent(
-                code="agent_failed", body=f"The agent could not answer: {_words(error)}"
+                code="agent_failed", body=f"The agent could not {what}: {_words(error)}"
             ),
             responds_to=event.id,
             visibility="transport",
             metadata={
                 "error": _words(error),
                 "error_type": type(error).__name__,
-                "channel_id": binding.channel_id,
+                "channel_id": channel_id,
             },
         )
         await self._timeline().record(note)
@@ -280,5 +289,9 @@ def _too_long(answer: RoomEvent) -> Observation:
 
 
 def _words(error: BaseException) -> str:
-    """An error as people may read it: our own errors say what is wrong, others only their type."""
-    return str(error) if isinstance(error, SalonError) else f"{type(error).__name__} (see the log)"
+    """An error as people may read it: our own errors say what is wrong, others only their type. So
+    do those with a `where`: they quote somebody's program, which is for the log."""
+    cause = error.__cause__ or error
+    if isinstance(error, SalonError) and not hasattr(error, "where"):
+        return str(error)
+    return f"{type(cause).__name__} (see the log)"

@@ -11,12 +11,21 @@ from typing import Any
 
 from salon.core.errors import RoomKitError
 from salon.core.ports.channel import Channel, StreamOutcome
-from salon.models import ChannelBinding, RoomContext, RoomEvent
+from salon.models import (
+    ChannelBinding,
+    CompositeContent,
+    EventContent,
+    RichContent,
+    RoomContext,
+    RoomEvent,
+    TextContent,
+)
 
 _log = logging.getLogger("salon.core.streaming")
 
 MAX_ANSWER_CHARS = 200_000
-"""A longer answer is cut off there: it is text for people, not a download."""
+"""A longer answer is cut off there, streamed or not, and marked `truncated` in its metadata: it is
+text for people, not a download."""
 GRACE_S = 10.0
 """How long the other channels may take to finish after an interruption."""
 PLAYOUT_S = 1800.0
@@ -30,6 +39,7 @@ class StreamResult:
     text: str
     interrupted: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
+    """What became of it: `interrupted`, `truncated`, `failed`."""
     error: BaseException | None = None
 
 
@@ -67,6 +77,7 @@ class StreamTee:
         self._sinks = [_Sink(channel, binding) for channel, binding in sinks]
         self._parts: list[str] = []
         self._size = 0
+        self._cut = False
         self.taken: set[str] = set()
         """Channels that got the text live and wholly; the others get the stored event."""
 
@@ -96,7 +107,7 @@ class StreamTee:
         """The first words: nobody is told of an answer before it has any."""
         try:
             async for delta in stream:
-                if delta:
+                if _checked(delta):
                     return delta
         except asyncio.CancelledError:
             await _close(stream)
@@ -106,19 +117,25 @@ class StreamTee:
         return None
 
     async def _read(self, first: str, stream: AsyncIterator[str]) -> None:
-        self._spread(first)
+        if not self._spread(first):
+            return
         async for delta in stream:
-            if delta:
-                self._spread(delta)
-            if self._size >= MAX_ANSWER_CHARS:
-                _log.warning("an answer in room %s was cut off", self._announced.room_id)
-                break
+            if not self._spread(_checked(delta)):
+                return
 
-    def _spread(self, delta: str) -> None:
-        self._size += len(delta)
-        self._parts.append(delta)
-        for sink in self._sinks:
-            sink.put(delta)
+    def _spread(self, delta: str) -> bool:
+        """Give a piece to all sinks; False if the answer is too long and ends here."""
+        left = MAX_ANSWER_CHARS - self._size
+        if len(delta) > left:
+            self._cut = True
+            _log.warning("an answer in room %s was cut off", self._announced.room_id)
+            delta = delta[:left]
+        if delta:
+            self._size += len(delta)
+            self._parts.append(delta)
+            for sink in self._sinks:
+                sink.put(delta)
+        return not self._cut
 
     async def _serve(self, sink: _Sink) -> StreamOutcome:
         async with aclosing(sink.text()) as text:  # type: ignore[type-var]
@@ -161,7 +178,10 @@ class StreamTee:
                         True,
                         {"interrupted": True, "cancelled": True, **outcome.metadata},
                     )
-        return StreamResult("".join(self._parts), error=error)
+        facts = {"truncated": True} if self._cut else {}
+        if error is not None:
+            facts["failed"] = True
+        return StreamResult("".join(self._parts), metadata=facts, error=error)
 
     @staticmethod
     def _outcome(
@@ -177,6 +197,45 @@ class StreamTee:
     def _end_sinks(self) -> None:
         for sink in self._sinks:
             sink.put(None)
+
+
+def _checked(delta: object) -> str:
+    """A piece of an answer; `RoomKitError` if it is no text."""
+    if not isinstance(delta, str):
+        raise RoomKitError(f"an answer is made of text, not of {type(delta).__name__}")
+    return delta
+
+
+def bounded(event: RoomEvent) -> RoomEvent:
+    """The event with at most `MAX_ANSWER_CHARS` characters of text; marked if that cut it."""
+    content, left = _shortened(event.content, MAX_ANSWER_CHARS)
+    if left >= 0:
+        return event
+    _log.warning("an answer in room %s was cut off", event.room_id)
+    metadata = {**event.metadata, "truncated": True}
+    return event.model_copy(update={"content": content, "metadata": metadata})
+
+
+def _shortened(content: EventContent, left: int) -> tuple[EventContent, int]:
+    """The content with at most `left` characters, and how many are left; negative: it was cut."""
+    match content:
+        case TextContent() | RichContent():
+            update: dict[str, Any] = {"body": content.body[: max(left, 0)]}
+            size = len(content.body)
+            if isinstance(content, RichContent) and content.plain_text is not None:
+                update["plain_text"] = content.plain_text[: max(left, 0)]
+                size = max(size, len(content.plain_text))
+            if size > left:
+                return content.model_copy(update=update), -1
+            return content, left - size
+        case CompositeContent():
+            parts = []
+            for part in content.parts:
+                shorter, left = _shortened(part, left)
+                parts.append(shorter)
+            return content.model_copy(update={"parts": parts}), left
+        case _:
+            return content, left
 
 
 def _failure(task: asyncio.Future[Any]) -> BaseException | None:

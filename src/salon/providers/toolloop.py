@@ -32,6 +32,7 @@ async def run_with_tools(
     *,
     max_rounds: int = 5,
     timeout: float = 300.0,
+    silence: float = 60.0,
     on_result: Observer | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> AsyncGenerator[TextDelta | ResponseMetadata, None]:
@@ -41,8 +42,8 @@ async def run_with_tools(
     model asked. After `max_rounds` rounds the model must answer without tools. The box's tools
     join those of `context`; a call of one that is not in the box becomes an error result. Token
     counts under ``usage`` are added up over the rounds. `AIProviderError` if the provider fails,
-    if it says nothing for `timeout` seconds, or if the loop is not at its last generation after as
-    many. Closing it stops the generation and the tools.
+    if it says nothing for `silence` seconds, or if the loop is not at its last generation after
+    `timeout`. Closing it stops the generation and the tools.
     """
     deadline = clock.monotonic() + timeout
     names = {spec.name for spec in toolbox.specs}
@@ -55,7 +56,7 @@ async def run_with_tools(
         text: list[str] = []
         calls: list[AIToolCall] = []
         async with aclosing(_stream(provider, context)) as parts:
-            while (part := await _next(parts, timeout)) is not None:
+            while (part := await _next(parts, silence)) is not None:
                 if isinstance(part, AIToolCall):
                     calls.append(part)
                 elif isinstance(part, TextDelta):
@@ -86,13 +87,13 @@ async def run_with_tools(
         )
 
 
-async def _next(parts: AsyncGenerator[AIStreamPart, None], timeout: float) -> AIStreamPart | None:
+async def _next(parts: AsyncGenerator[AIStreamPart, None], silence: float) -> AIStreamPart | None:
     """The next part, or None at the end. Who consumes the answer may take its time between two."""
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(silence):
             return await anext(parts, None)
     except TimeoutError:
-        raise AIProviderError(f"silent for {timeout:g} s", provider="tool loop") from None
+        raise AIProviderError(f"silent for {silence:g} s", provider="tool loop") from None
 
 
 def add_facts(into: dict[str, Any], data: Mapping[str, Any]) -> None:

@@ -253,10 +253,22 @@ class Hanging(AIProvider):
 
 
 async def test_R61_a_provider_that_never_answers_is_given_up_and_reported(kit: RoomKit) -> None:
-    await furnish(kit, Phone(), AIChannel(provider=Hanging(), tool_loop_timeout=60))
+    await furnish(kit, Phone(), AIChannel(provider=Hanging()))
+    before = asyncio.get_running_loop().time()
     result = await asyncio.wait_for(say(kit), 3600)
+    assert 60 <= asyncio.get_running_loop().time() - before < 61
     assert isinstance(result.error, AIProviderError)
     assert (await stored(kit, EventType.SYSTEM))[-1].metadata["channel_id"] == "agent"
+
+
+async def test_R61_how_long_a_provider_may_be_silent_is_a_setting_of_its_own(
+    kit: RoomKit,
+) -> None:
+    await furnish(kit, Phone(), AIChannel(provider=Hanging(), silence_timeout=5))
+    before = asyncio.get_running_loop().time()
+    result = await asyncio.wait_for(say(kit), 3600)
+    assert 5 <= asyncio.get_running_loop().time() - before < 6
+    assert "silent for 5 s" in str(result.error)
 
 
 async def test_what_a_provider_needs_not_say_has_defaults() -> None:

@@ -248,3 +248,10 @@ def test_events_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
         "    0.500 s  metrics       turn.latency 398 ms\n"
         "    1.000 s  hangup        reason=caller  initiator=caller\n"
     )
+
+
+def test_a_reply_that_cannot_be_written_after_all_is_said(wav: Path) -> None:
+    with server_thread(Echo()) as server:
+        result = run("--file", str(wav), "--url", server.url, "--save", "/proc/reply.wav")
+    assert result.exit_code == 1
+    assert "Error: --save /proc/reply.wav: " in result.output

@@ -236,3 +236,67 @@ async def test_R142_of_several_agents_that_fail_the_caller_gets_the_first_error(
     assert result.error is first
     failed = [event for event in await timeline(kit) if event.type is EventType.SYSTEM]
     assert [event.metadata["channel_id"] for event in failed] == ["early", "late"]
+
+
+class ProgramError(SalonError):
+    """Quotes somebody's program, as the error of an agent's own function does."""
+
+    where = "/home/ann/agent.py:7"
+
+
+def broken() -> Exception:
+    try:
+        try:
+            raise ValueError("password=secret")
+        except ValueError as error:
+            raise ProgramError("ValueError: password=secret (/home/ann/agent.py:7)") from error
+    except ProgramError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (StoreDownError("the disk is full"), "the disk is full"),
+        (ValueError("password=secret"), "ValueError (see the log)"),
+        (broken(), "ValueError (see the log)"),
+    ],
+)
+@pytest.mark.parametrize("begun", [False, True])
+async def test_R142_a_failure_is_told_without_what_is_for_the_log(
+    kit: RoomKit, error: Exception, told: str, begun: bool
+) -> None:
+    steps = ("I begin. ", error) if begun else (error,)
+    other = Transport("other")
+    bot = Agent(
+        "bot", lambda event, ctx: Stream(*steps)() if event.source.channel_id == "sms" else None
+    )
+    await room_with(kit, Transport("sms"), other, bot)
+    result = await ask(kit)
+    assert result.error is error
+    note = (await timeline(kit))[-1]
+    what = "finish its answer" if begun else "answer"
+    assert getattr(note.content, "body", "") == f"The agent could not {what}: {told}"
+    assert other.got[-1].id == note.id
+    everything = [event.model_dump_json() for event in await timeline(kit)]
+    assert not any("secret" in text or "/home" in text for text in everything)
+    if begun:
+        answer = (await messages(kit))[1]
+        assert answer.metadata == {"failed": True, "error": told}
+
+
+@pytest.mark.parametrize("steps", [(42,), ("I begin. ", 42)])
+async def test_R142_an_agent_that_yields_what_is_no_text_is_reported(
+    kit: RoomKit, steps: tuple[Any, ...]
+) -> None:
+    async def odd() -> Any:
+        for step in steps:
+            yield step
+
+    bot = Agent("bot", lambda event, ctx: odd() if event.source.channel_id == "sms" else None)
+    await room_with(kit, Transport("sms"), bot)
+    result = await ask(kit)
+    assert result.error is not None
+    note = (await timeline(kit))[-1]
+    assert "an answer is made of text, not of int" in getattr(note.content, "body", "")
+    assert len(await messages(kit)) == len(steps)

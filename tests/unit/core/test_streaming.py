@@ -11,7 +11,18 @@ import pytest
 from salon.base import SalonError
 from salon.core.kit import RoomKit
 from salon.core.ports.channel import Channel, StreamOutcome
-from salon.models import EventType, HookResult, HookTrigger, RoomContext, RoomEvent
+from salon.core.streaming import bounded
+from salon.models import (
+    CompositeContent,
+    EventType,
+    HookResult,
+    HookTrigger,
+    LocationContent,
+    RichContent,
+    RoomContext,
+    RoomEvent,
+    TextContent,
+)
 
 from .helpers import (
     PATIENCE,
@@ -223,8 +234,12 @@ async def test_R63_a_provider_that_fails_in_the_middle_keeps_what_was_said(kit: 
     assert isinstance(result.error, QuotaError)
     assert await words(kit) == [("hi", "delivered"), ("half ", "delivered")]
     answer = (await messages(kit))[1]
+    assert answer.metadata == {"failed": True, "error": "no credit left"}
     assert web.finished == [(answer.id, answer, None)]
     note = (await timeline(kit))[-1]
+    assert (
+        getattr(note.content, "body", "") == "The agent could not finish its answer: no credit left"
+    )
     assert (note.type, note.metadata["error"]) == (EventType.SYSTEM, "no credit left")
     assert web.got[-1].id == note.id
 
@@ -343,13 +358,59 @@ async def test_who_may_not_see_the_answer_gets_no_stream(kit: RoomKit) -> None:
     assert (web.bodies, away.bodies) == (["hi"], ["hi", "a"])
 
 
-async def test_an_endless_answer_is_cut(kit: RoomKit, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pieces", [["abcde"] * 10, ["abcdeabcde" * 9, "more"]])
+async def test_a_long_answer_is_cut_and_marked(
+    kit: RoomKit, monkeypatch: pytest.MonkeyPatch, pieces: list[str]
+) -> None:
     monkeypatch.setattr("salon.core.streaming.MAX_ANSWER_CHARS", 10)
-    stream = Stream(*["abcde"] * 10)
-    await room_with(kit, Transport("sms"), Agent("bot", says(stream)))
+    web, stream = Screen("web"), Stream(*pieces)
+    await room_with(kit, Transport("sms"), web, Agent("bot", says(stream)))
     await ask(kit)
     assert (await words(kit))[-1] == ("abcdeabcde", "delivered")
+    assert (await messages(kit))[1].metadata == {"truncated": True}
+    assert "".join(web.heard) == "abcdeabcde"
+    assert "more" not in stream.given
     assert stream.closed
+
+
+async def test_an_answer_of_just_the_longest_length_is_whole(
+    kit: RoomKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("salon.core.streaming.MAX_ANSWER_CHARS", 10)
+    await room_with(kit, Transport("sms"), Agent("bot", says(Stream("abcde", "abcde", ""))))
+    await ask(kit)
+    assert (await messages(kit))[1].metadata == {}
+
+
+async def test_an_answer_that_is_not_streamed_is_cut_too(
+    kit: RoomKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("salon.core.streaming.MAX_ANSWER_CHARS", 5)
+    bot = Agent("bot", lambda event, context: ["abcdefgh", "abcde"])
+    await room_with(kit, Transport("sms"), bot)
+    await ask(kit)
+    cut, whole = (await messages(kit))[1:]
+    assert (cut.text, cut.metadata) == ("abcde", {"truncated": True})
+    assert (whole.text, whole.metadata) == ("abcde", {})
+
+
+def test_all_text_of_an_answer_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("salon.core.streaming.MAX_ANSWER_CHARS", 5)
+    place = LocationContent(latitude=1, longitude=2)
+    rich = RichContent(body="*a*", plain_text="abcdefgh")
+    parts = [TextContent(body="abc"), place, TextContent(body="def"), RichContent(body="g")]
+    event = Agent("bot").event(ROOM, "")
+    for content, shown in (
+        (rich, RichContent(body="*a*", plain_text="abcde")),
+        (
+            CompositeContent(parts=parts),
+            CompositeContent(parts=[parts[0], place, TextContent(body="de"), RichContent(body="")]),
+        ),
+    ):
+        cut = bounded(event.model_copy(update={"content": content}))
+        assert (cut.content, cut.metadata) == (shown, {"truncated": True})
+    whole = event.model_copy(update={"content": CompositeContent(parts=parts[:2])})
+    assert bounded(whole) is whole
 
 
 async def test_a_source_that_fails_to_close_costs_nothing_that_was_heard(kit: RoomKit) -> None:

@@ -1,5 +1,6 @@
 """Whole conversations with the house agent, through the contract of AI providers."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 from salon.base import ConfigurationError
 from salon.core.ports.ai import AIContext, AIMessage, ResponseMetadata, TextDelta
 from salon.providers.house import HouseAgent
+from salon.providers.house.definition import load
 from salon.providers.house.hints import MAX_PHRASES
+from salon.providers.house.retrieval import Library, split
 
 AGENT = HouseAgent.load()
 
@@ -150,6 +153,61 @@ async def test_yes_or_no_to_an_open_question_asks_again() -> None:
     assert await talk.say("no") == "For how many people?"
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["I am not sure", "not yet", "maybe", "wait", "hmm", "Hmm, yes", "I don't think so",
+     "I think so, but don't book it", "I'm unsure", "perhaps", "let me think", "sure, but later",
+     "yes, but not yet", "that is not fine", "okay, maybe", "do not book it", "is that correct?",
+     "I doubt that", "I haven't decided", "no", "we are not quite sure about that"],
+)  # fmt: skip
+async def test_what_is_not_a_yes_books_nothing(text: str) -> None:
+    talk = Talk()
+    await talk.say("book a table for four on friday at seven")
+    await talk.say(text)
+    assert talk.intent != "affirm"
+    assert talk.messages[-1].metadata["dialogue"]["booked"] is False
+    assert talk.booking["party"] == "4"
+
+
+async def test_doubt_is_asked_again() -> None:
+    talk = Talk()
+    await talk.say("book a table for four on friday at seven")
+    assert (await talk.say("i am not sure")).startswith("Sorry, shall I book it?")
+    assert (await talk.say("yes please")).startswith("Done.")
+
+
+@pytest.mark.parametrize("text", ["yes", "book it", "why not", "i think so", "sounds good"])
+async def test_a_yes_books(text: str) -> None:
+    talk = Talk()
+    await talk.say("book a table for four on friday at seven")
+    assert (await talk.say(text)).startswith("Done.")
+
+
+async def test_a_yes_with_a_number_is_read_back_first() -> None:
+    talk = Talk()
+    await talk.say("book a table for four on friday at seven")
+    assert await talk.say("yes six") == (
+        "A table for six on Friday at seven in the evening. Shall I book it?"
+    )
+
+
+@pytest.mark.parametrize("text", ["yes", "fine", "that is fine with us", "sure", "it sounds good"])
+async def test_a_yes_is_no_answer_to_a_question_for_a_value(text: str) -> None:
+    talk = Talk()
+    for said, asked in (("book a table", "party"), ("four", "day"), ("friday", "time")):
+        await talk.say(said)
+        before = talk.booking
+        await talk.say(text)
+        assert talk.messages[-1].metadata["dialogue"]["asked"] == asked
+        assert talk.booking == before
+
+
+async def test_five_heard_as_fine() -> None:
+    talk = Talk()
+    await talk.say("book a table")
+    assert await talk.say("there will be fine of us") == "A table for five. For which day?"
+
+
 async def test_changing_the_name() -> None:
     talk = Talk()
     await talk.say("book a table for two on friday at six under the name smith")
@@ -211,6 +269,51 @@ async def test_it_is_honest_about_itself() -> None:
 
 
 @pytest.mark.parametrize(
+    ("question", "intent", "said"),
+    [
+        ("Is my data sent to the internet?", "privacy", "Everything stays on this machine"),
+        ("Do you send anything over the internet?", "offline", "only for outside services"),
+        ("Are you ChatGPT?", "are_you_human", "no language model"),
+        ("Do you use a language model?", "are_you_human", "no language model"),
+        ("Can it run on Windows?", "install", "Debian or Ubuntu, and Python three eleven"),
+        ("What do I need to install it?", "install", "make run"),
+        ("how do I use an LLM", "own_model", "SALON_LLM_BASE_URL"),
+        ("How do I connect OpenAI?", "own_model", "SALON_LLM_MODEL"),
+        ("How do I test my agent?", "testing", "salon.testing"),
+        ("How do I run the tests?", "testing", "make test"),
+        ("does salon support webrtc?", "webrtc", "not built yet"),
+        ("who made you?", "licence", "the Salon authors"),
+        ("Do I have to wait until you finish?", "interrupt", "need not wait"),
+        ("Do I need a browser?", "console", "no browser"),
+        ("Where does your knowledge come from?", "knowledge", "SALON_KNOWLEDGE_DIR"),
+        ("Tell me a joke", "joke", "dark rooms"),
+        ("Where can I leave my bag?", None, "You can ask"),
+    ],
+)
+async def test_what_a_newcomer_asks(question: str, intent: str | None, said: str) -> None:
+    talk = Talk()
+    assert said in await talk.say(question)
+    assert talk.intent == intent
+
+
+async def test_more_slowly_is_said_again() -> None:
+    talk = Talk()
+    answer = await talk.say("what is salon")
+    assert await talk.say("Could you say that more slowly?") == answer
+
+
+def test_no_shared_answer_begins_with_yes_or_no() -> None:
+    for intent in load().intents.values():
+        for answer in intent.answers:
+            assert not re.match(r"(yes|no)\b", answer, re.IGNORECASE), (intent.name, answer)
+
+
+def test_no_answer_needs_a_published_package() -> None:
+    answers = [answer for intent in load().intents.values() for answer in intent.answers]
+    assert not [answer for answer in answers if "pip install" in answer]
+
+
+@pytest.mark.parametrize(
     "state",
     [
         None, 3, "x", {}, {"topic": 1, "booking": [], "turns": 3, "asked": {}},
@@ -258,7 +361,7 @@ def test_what_is_suggested_is_understood() -> None:
 # ---- looking things up
 
 PAGE = """---
-title: x
+layout: wide
 ---
 # Opening a door
 
@@ -318,6 +421,118 @@ def test_an_oversize_page_is_left_out(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="does not exist"):
         HouseAgent.load(knowledge=tmp_path / "none")
+
+
+VISIT = """# Visiting the museum
+
+Welcome to the museum of the town.
+
+## Opening hours
+
+We are open Tuesday to Sunday from ten to six. On Mondays we rest.
+
+## Tickets
+
+- Adults: 12 euros
+- Students: 8 euros
+- Children: nothing
+
+## Dogs and pets
+
+Dogs may come into the garden, but not into the halls. Guide dogs may go everywhere.
+
+## Cloakroom
+
+Bags and coats are kept beside the entrance.
+"""
+
+
+@pytest.fixture
+def museum(tmp_path: Path) -> HouseAgent:
+    (tmp_path / "visit.md").write_text(VISIT, encoding="utf-8")
+    (tmp_path / "wifi.md").write_text("The network is Guest, the password is heron.\n", "utf-8")
+    return HouseAgent.load(knowledge=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("Can I bring my dog?", "Dogs may come into the garden"),
+        ("Are dogs allowed in the halls?", "not into the halls"),
+        ("How much is a ticket?", "Adults: 12 euros."),
+        ("Do students pay less?", "Students: 8 euros."),
+        ("What do children pay?", "Children: nothing"),
+        ("what is the wifi password?", "the password is heron"),
+        ("Where can I leave my bag?", "Bags and coats"),
+        ("When does the museum open on Tuesday?", "from ten to six"),
+        ("Is the museum closed on Mondays?", "On Mondays we rest"),
+        ("What are the opening hours?", "from ten to six"),
+        ("Is there a cloakroom?", "beside the entrance"),
+    ],
+)
+async def test_plain_questions_find_their_section(
+    museum: HouseAgent, question: str, said: str
+) -> None:
+    answer = await Talk(museum).say(question)
+    assert said in answer
+    assert answer.startswith("On the page ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["who won the football match", "what is the capital of France", "how do i bake bread",
+     "why is the sky blue", "i am not sure", "where can i buy shoes"],
+)  # fmt: skip
+async def test_a_folder_does_not_answer_what_is_not_in_it(museum: HouseAgent, text: str) -> None:
+    talk = Talk(museum)
+    assert "I read" not in await talk.say(text)
+    assert talk.intent is None
+
+
+@pytest.mark.parametrize(
+    ("text", "intent"),
+    [
+        ("what is salon", "what_is_salon"),
+        ("how do i run my agent", "run"),
+        ("thank you", "thanks"),
+        ("when is the café open", "hours"),
+        ("book a table for two on tuesday at six", "book"),
+        ("is salon open source", "licence"),
+    ],
+)
+async def test_a_folder_leaves_the_intents_their_questions(
+    museum: HouseAgent, text: str, intent: str
+) -> None:
+    talk = Talk(museum)
+    await talk.say(text)
+    assert talk.intent == intent
+
+
+async def test_a_page_is_read_in_the_middle_of_a_booking(museum: HouseAgent) -> None:
+    talk = Talk(museum)
+    await talk.say("book a table for two")
+    answer = await talk.say("can i bring my dog")
+    assert "garden" in answer
+    assert answer.endswith("For which day?")
+    assert await talk.say("on tuesday") == "A table for two on Tuesday. At what time?"
+
+
+def test_a_page_is_named_by_its_front_matter_its_first_heading_or_its_file() -> None:
+    titled = split('---\ntitle: "City Museum"\n---\n# Visits\n\nCome in.\n', "pages")
+    assert [(p.page, p.heading) for p in titled] == [("City Museum", "Visits")]
+    assert split("## Hours\n\nTen to six.\n", "visit")[0].page == "visit"
+    assert split("# Visits\n\nCome in.\n", "pages")[0].page == "Visits"
+    assert split("---\nnever closed\n", "pages") == ()
+
+
+def test_file_name_and_title_are_searched_and_a_heading_counts_more() -> None:
+    page = "---\ntitle: Herons\n---\n## Nests\n\nHigh up.\n\n## Food\n\nFish, near the nests.\n"
+    library = Library(split(page, "grey birds"))
+    for question in ("what about the herons", "what about grey birds"):
+        assert library.find(question) is not None
+    found = library.find("where are the nests")
+    assert found is not None
+    assert found.quote == "High up."
 
 
 async def test_a_long_passage_is_quoted_shortly(tmp_path: Path) -> None:

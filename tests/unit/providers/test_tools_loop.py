@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -129,6 +130,20 @@ async def test_cancelling_the_loop_stops_the_tools() -> None:
     await asyncio.gather(task, return_exceptions=True)
     assert task.cancelled()
     assert stopped.is_set()
+
+
+async def test_a_provider_may_be_silent_for_a_while_only() -> None:
+    class Mute(AIProvider):
+        name = "mute"
+
+        async def generate_stream(self, context: AIContext) -> AsyncIterator[AIStreamPart]:
+            yield TextDelta("a")
+            await asyncio.Event().wait()
+
+    answer = run_with_tools(Mute(), ASK, BOX, silence=0.01)
+    assert await anext(answer) == TextDelta("a")
+    with pytest.raises(AIProviderError, match="silent for"):
+        await anext(answer)
 
 
 class Plain:

@@ -15,7 +15,7 @@ export interface RoomEvent {
   index: number;
   type: string;
   source: EventSource;
-  content: { type: string; body?: string };
+  content: { type: string; body?: string; code?: string | null };
   metadata: Record<string, unknown>;
   created_at: string;
   status?: string;
@@ -41,11 +41,18 @@ export interface StreamStart {
   source: EventSource;
 }
 
-/** `text` is everything so far, `delta` what is new. */
+/** `delta` is what is new; `at` says how many characters (code points) came before it. */
 export interface StreamChunk {
   stream_id: string;
+  at: number;
   delta: string;
+}
+
+/** A piece, and `text`: everything received of the answer so far. */
+export interface StreamedText extends StreamChunk {
   text: string;
+  /** Something before this piece was not received; the stored event will have it. */
+  gap: boolean;
 }
 
 export interface StreamEnd {

@@ -7,12 +7,14 @@ import type {
   RoomError,
   RoomEvent,
   StreamChunk,
+  StreamedText,
   StreamEnd,
   StreamError,
   StreamStart,
 } from "./protocol";
 import { browserSocket, OPEN, parseObject, socketUrl } from "./socket";
 import type { SocketClass, SocketLike } from "./socket";
+import { Streams } from "./streams";
 
 /** `waiting`: the connection is gone and the next attempt comes after a pause. */
 export type RoomState = "connecting" | "open" | "waiting" | "closed";
@@ -31,7 +33,7 @@ export interface RoomClientEvents {
   history: History;
   event: RoomEvent;
   streamStart: StreamStart;
-  streamChunk: StreamChunk;
+  streamChunk: StreamedText;
   streamEnd: StreamEnd;
   streamError: StreamError;
   caption: Caption;
@@ -74,6 +76,7 @@ export class RoomClient extends Emitter<RoomClientEvents> {
   readonly #socketClass: SocketClass;
   readonly #backoff: Backoff;
   readonly #pending = new Map<string, string>();
+  readonly #streams = new Streams();
   #name: string | undefined;
   #socket: SocketLike | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -109,6 +112,7 @@ export class RoomClient extends Emitter<RoomClientEvents> {
     });
     const socket = new this.#socketClass(url);
     this.#socket = socket;
+    this.#streams.clear();
     socket.onopen = () => this.#opened(socket);
     socket.onmessage = ({ data }) => this.#received(data);
     socket.onclose = () => this.#lost(socket);
@@ -172,6 +176,12 @@ export class RoomClient extends Emitter<RoomClientEvents> {
     if (name === "history") {
       for (const event of message.events as RoomEvent[]) this.#confirm(event);
     }
+    if (name === "streamChunk") {
+      this.emit(name, this.#streams.add(message as unknown as StreamChunk));
+      return;
+    }
+    if (name === "streamStart") this.#streams.start(String(message.stream_id));
+    if (name === "streamEnd" || name === "streamError") this.#streams.end(String(message.stream_id));
     this.emit(name, message as never);
   }
 

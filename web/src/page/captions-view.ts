@@ -8,7 +8,6 @@ const LINGER = 4_000;
 
 interface Line {
   element: HTMLElement;
-  channel?: string;
   timer?: ReturnType<typeof setTimeout>;
 }
 
@@ -28,7 +27,7 @@ export class CaptionsView {
 
   /** An answer begins; it shows when it has words. */
   streamStart(start: StreamStart, entry: Entry): void {
-    this.#show(`stream:${start.stream_id}`, entry, start.source.channel_id);
+    this.#show(`stream:${start.stream_id}`, entry);
   }
 
   streamText(stream: string, text: string): void {
@@ -50,9 +49,7 @@ export class CaptionsView {
     if (event.type !== "message") return;
     const participant = event.source.participant_id;
     if (participant) this.#remove(`person:${participant}`);
-    for (const [key, line] of this.#lines) {
-      if (line.channel === event.source.channel_id) this.#remove(key);
-    }
+    this.#remove(`stream:${event.id}`); // an answer's event has the id of its stream
   }
 
   /** Nobody is heard any more. */
@@ -60,11 +57,11 @@ export class CaptionsView {
     for (const key of [...this.#lines.keys()]) this.#remove(key);
   }
 
-  #show(key: string, entry: Entry, channel?: string): void {
+  #show(key: string, entry: Entry): void {
     this.follow(() => {
       let line = this.#lines.get(key);
       if (!line) {
-        line = { element: create("div"), ...(channel ? { channel } : {}) };
+        line = { element: create("div") };
         this.#lines.set(key, line);
         this.#captions.append(line.element);
       }

@@ -1,7 +1,7 @@
 import type { RoomEvent } from "../client/protocol";
 import { create } from "./dom";
 
-export type Role = "agent" | "human";
+export type Role = "agent" | "human" | "room";
 
 export interface Entry {
   role: Role;
@@ -9,7 +9,8 @@ export interface Entry {
   name: string;
   text: string;
   time?: Date;
-  interrupted?: boolean;
+  /** What became of it, if it is not whole. */
+  mark?: string;
 }
 
 /** Who is who, as far as the page knows. */
@@ -21,21 +22,33 @@ export interface Cast {
 /** What the page shows of an event, or undefined if that is nothing. */
 export function entryOf(event: RoomEvent, cast: Cast): Entry | undefined {
   const text = event.content?.body;
-  if (event.type !== "message" || typeof text !== "string" || !text) return undefined;
+  if (typeof text !== "string" || !text) return undefined;
   if (event.status === "blocked" || event.visibility === "internal") return undefined;
+  const created = new Date(event.created_at);
+  const time = Number.isNaN(created.getTime()) ? {} : { time: created };
+  if (event.type === "system" && event.content.code === "agent_failed") {
+    return { role: "room", own: false, name: "Error", text, ...time };
+  }
+  if (event.type !== "message") return undefined;
   const role = roleOf(event.source.channel_type);
   const own = role === "human" && event.source.participant_id === cast.participant;
   const given = event.metadata?.sender_name;
   const name = typeof given === "string" && given ? given : role === "agent" ? cast.agentName : "Guest";
-  const time = new Date(event.created_at);
+  const mark = markOf(event.metadata ?? {});
   return {
     role,
     own,
     name: own ? "You" : name,
     text,
-    interrupted: event.metadata?.interrupted === true,
-    ...(Number.isNaN(time.getTime()) ? {} : { time }),
+    ...(mark ? { mark } : {}),
+    ...time,
   };
+}
+
+function markOf(metadata: Record<string, unknown>): string {
+  if (metadata.failed === true) return "cut off by an error";
+  if (metadata.interrupted === true) return "interrupted";
+  return metadata.truncated === true ? "too long, cut off here" : "";
 }
 
 export function roleOf(channelType: string | undefined): Role {
@@ -54,7 +67,7 @@ export function fillEntry(element: HTMLElement, entry: Entry): HTMLElement {
     time.dateTime = entry.time.toISOString();
     header.append(time);
   }
-  if (entry.interrupted) header.append(create("span", "mark", "interrupted"));
+  if (entry.mark) header.append(create("span", "mark", entry.mark));
   element.replaceChildren(header, create("p", "", entry.text));
   return element;
 }

@@ -141,10 +141,8 @@ class Page {
       this.#captions.streamEnd(stream_id);
       if (event) this.#timeline.add(event);
     });
-    room.on("streamError", ({ stream_id, error }) => {
-      this.#captions.streamEnd(stream_id);
-      showError(`${this.#cast.agentName} could not finish the answer: ${error}`);
-    });
+    // That it failed comes as an event too, and stays in the timeline.
+    room.on("streamError", ({ stream_id }) => this.#captions.streamEnd(stream_id));
     room.on("error", ({ message }) => showError(message));
   }
 

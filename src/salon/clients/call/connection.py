@@ -50,8 +50,10 @@ class Connection:
         api_key: str | None,
         open_timeout: float,
         tls: ssl.SSLContext | None,
+        max_size: int = MAX_MESSAGE,
     ) -> Connection:
-        """Connect. Raises `Refused` and its kinds, `ConnectFailed`, `MissingExtraError`."""
+        """Connect. A message longer than `max_size` bytes ends the connection. Raises `Refused` and
+        its kinds, `ConnectFailed`, `MissingExtraError`."""
         try:
             from websockets.asyncio.client import connect
             from websockets.exceptions import InvalidStatus, InvalidURI, WebSocketException
@@ -71,7 +73,7 @@ class Connection:
                 close_timeout=CLOSE_TIMEOUT,
                 ping_interval=PING_INTERVAL,
                 ping_timeout=PING_TIMEOUT,
-                max_size=MAX_MESSAGE,
+                max_size=max_size,
                 **options,
             )
         except InvalidStatus as error:

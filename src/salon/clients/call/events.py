@@ -26,6 +26,16 @@ class RoomMessage:
     data: Mapping[str, Any]
     at: float
 
+    @property
+    def failure(self) -> str | None:
+        """In words for people that an agent could not answer, or not to the end, if this message
+        says so (an ``event``, also after a ``stream_error``); None for every other message."""
+        event = self.data.get("event") if self.type == "event" else None
+        content = event.get("content") if isinstance(event, Mapping) else None
+        if not isinstance(content, Mapping) or content.get("code") != "agent_failed":
+            return None
+        return str(content.get("body") or "the agent failed")
+
 
 def parse_object(text: str, key: str) -> tuple[str, dict[str, Any]] | None:
     """The JSON object in a text frame and its discriminator, or None if that is not what it is."""

@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 
 from salon.base import SYSTEM_CLOCK, Clock
 from salon.clients.call.addresses import room_url
+from salon.clients.call.answers import Answers
 from salon.clients.call.connection import Connection
 from salon.clients.call.errors import ClientError
 from salon.clients.call.events import RoomMessage, parse_object
@@ -18,6 +19,9 @@ from salon.clients.call.journal import Cursor, Journal
 
 MAX_MESSAGES: Final = 4096
 """Messages kept for readers."""
+MAX_ROOM_MESSAGE: Final = 64 * 1024 * 1024
+"""Longest message of a room, bytes. An answer has at most 200 000 characters, which are 1.2 MB at
+worst, and a page of history holds 50 of them."""
 
 
 class RoomSocketClient:
@@ -25,6 +29,8 @@ class RoomSocketClient:
 
     The server sends `hello`, `history`, `event`, `stream_start`, `stream_chunk`, `stream_end`,
     `stream_error`, `caption` and `error`. Every reader of `messages` sees all from the beginning.
+    A piece of an answer holds what is new (`delta`) and how many characters came before it (`at`);
+    `text` puts them together.
     """
 
     def __init__(self, connection: Connection, *, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -33,6 +39,7 @@ class RoomSocketClient:
         self._clock = clock
         self._messages: Journal[RoomMessage] = Journal(MAX_MESSAGES)
         self._waiting = self._messages.read()
+        self._answers = Answers()
         self.bad_frames = 0
         """Frames that were no message."""
         connection.start(self._on_text, self._on_binary, self._on_end)
@@ -55,7 +62,7 @@ class RoomSocketClient:
         `CallClient.connect`."""
         target = room_url(url, room, {"participant": participant, "name": name})
         connection = await Connection.open(
-            target, api_key=api_key, open_timeout=open_timeout, tls=tls
+            target, api_key=api_key, open_timeout=open_timeout, tls=tls, max_size=MAX_ROOM_MESSAGE
         )
         client = cls(connection, clock=clock)
         try:
@@ -96,6 +103,16 @@ class RoomSocketClient:
             return None
         return None
 
+    def text(self, stream_id: str) -> str:
+        """All that was received so far of an answer, of the last 32 that had words; empty for
+        others."""
+        return self._answers.text(stream_id)
+
+    @property
+    def gaps(self) -> int:
+        """Pieces of answers before which something was missing."""
+        return self._answers.gaps
+
     @property
     def close_code(self) -> int | None:
         """The code of the Close frame, 1006 without one; None while it is open."""
@@ -110,6 +127,8 @@ class RoomSocketClient:
         if parsed is None:
             self.bad_frames += 1
             return
+        if parsed[0] == "stream_chunk":
+            self._answers.take_message(parsed[1])
         self._messages.append(RoomMessage(*parsed, self._clock.monotonic()))
 
     def _on_binary(self, _data: bytes) -> None:

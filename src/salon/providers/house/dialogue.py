@@ -13,7 +13,7 @@ from typing import Any
 
 from salon.providers.house import slots
 from salon.providers.house.definition import House
-from salon.providers.house.retrieval import Library
+from salon.providers.house.retrieval import Finding, Library
 from salon.providers.house.understanding import Understander, Understanding
 from salon.providers.house.words import tokens
 
@@ -38,6 +38,12 @@ _CHANGEABLE = {
     "people": "party", "size": "party", "party": "party", "name": "name",
 }  # fmt: skip
 _MAX_TEXT = 100
+_CERTAIN = 0.9
+"""An intent as sure as this is not given up for a page."""
+_COVERED = 0.7
+"""How much of a question a page must cover to be preferred to an intent."""
+_AHEAD = 0.3
+"""How much more of it than the intent, if the intent has never heard the words."""
 
 
 @dataclass
@@ -93,6 +99,7 @@ class Dialogue:
         self._house = house
         self._by = by
         self._library = library
+        self._vocabulary = by.vocabulary()
 
     def reply(
         self, text: str, state: State, last_answer: str = "", confidence: float | None = None
@@ -102,6 +109,9 @@ class Dialogue:
         state = State.read(state.write())
         got = self._by.understand(text, state.write(), confidence)
         action = self._house.intents[got.intent].action if got.intent else None
+        found = self._library.find(text) if self._library else None
+        if found is not None and self._prefers(found, text, got, state):
+            return Reply(self._quoted(found, state), None, state)
         if action == "repeat":
             return Reply(last_answer or self._say("repeat", state), got.intent, state)
         answer = None
@@ -113,7 +123,29 @@ class Dialogue:
             answer = self._say(got.intent, state)
             if state.topic == "booking":
                 answer = f"{answer} Back to your table: {self._next(state)}"
-        return Reply(answer or self._unclear(text, got, state), got.intent, state)
+        return Reply(answer or self._unclear(state), got.intent, state)
+
+    def _prefers(self, found: Finding, text: str, got: Understanding, state: State) -> bool:
+        """Whether the page answers `text` clearly better than the intent: it has what the intent's
+        examples lack, a good share of the question or a word that belongs to no intent."""
+        if state.topic == "booking" and (got.slots or got.bare or got.nearest in _SETTLING):
+            return False
+        if got.intent is None:
+            return True
+        action = self._house.intents[got.intent].action
+        if action not in ("answer", "repeat", "book") or (action == "book" and got.slots):
+            return False
+        if found.named > (got.score >= _CERTAIN):
+            return True
+        if got.score >= _CERTAIN or found.coverage < _COVERED:
+            return False
+        more = found.shared - self._by.own(got.intent, text)
+        return bool(more - self._vocabulary) or found.share(more) >= _AHEAD
+
+    def _quoted(self, found: Finding, state: State) -> str:
+        """What the page says; then back to an open booking."""
+        said = f"On the page {found.passage.page} I read: {found.quote}"
+        return f"{said} Back to your table: {self._next(state)}" if state.topic else said
 
     def _outside(self, got: Understanding, action: str, state: State) -> str | None:
         """Booking words while no booking is open."""
@@ -155,10 +187,11 @@ class Dialogue:
         return self._change(tokens(text), got, state) if named and action is None else None
 
     def _affirm(self, got: Understanding, state: State) -> str:
-        if got.slots or got.bare or state.asked != "confirm":
-            filled = self._fill(got, state, "")
-            if state.asked != "confirm" or set(got.slots) - {"name"}:
-                return filled
+        """Book on a yes to the booking read back; with anything new in it, read it back again. To
+        an open question a yes is no answer: it is asked again."""
+        if got.bare or set(got.slots) - {"name"} or state.asked != "confirm":
+            return self._fill(got, state, "")
+        self._fill(got, state, "")
         state.topic, state.asked, state.booked = None, None, True
         return f"Done. {self._summary(state, 'I booked ')} It is only a demonstration, of course."
 
@@ -231,17 +264,16 @@ class Dialogue:
         state.turns[name] = turn + 1
         return answers[turn % len(answers)] if answers else self._house.unclear[0]
 
-    def _unclear(self, text: str, got: Understanding, state: State) -> str:
+    def _unclear(self, state: State) -> str:
         if state.topic == "booking" and state.asked:
             return _MISSED[state.asked]
-        found = self._library.find(text) if self._library else None
-        if found is not None:
-            return f"On the page {found.passage.page} I read: {found.quote}"
         turn = state.turns.get("", 0)
         state.turns[""] = turn + 1
         return self._house.unclear[turn % len(self._house.unclear)]
 
 
+_SETTLING = frozenset({"affirm", "deny", "change", "cancel", "inform", "undecided"})
+"""Replies to what a booking asks; no page is looked up for them."""
 _NO_BOOKING = "You have no booking yet. Say: book a table for two tomorrow at seven."
 
 

@@ -234,6 +234,8 @@ def _party(words: tuple[str, ...], at: int) -> Found | None:
         sure = follows in _PEOPLE or before in ("for", "table", "are", "be")
         return Found("party", str(got[0]), at, got[1] + (follows in _PEOPLE), sure)
     after = words[at + 1] if at + 1 < len(words) else ""
+    if words[at : at + 3] == ("fine", "of", "us"):
+        return Found("party", "5", at, at + 3)
     if word in _HOMOPHONES and after in _PEOPLE and after != "of":
         return Found("party", str(_HOMOPHONES[word]), at, at + 2)
     if word == "for" and after in _HOMOPHONES:

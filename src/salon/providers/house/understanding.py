@@ -21,7 +21,7 @@ from salon.providers.house import slots
 from salon.providers.house.definition import House, load
 from salon.providers.house.evidence import Evidence
 from salon.providers.house.slots import Found
-from salon.providers.house.words import likeness, tokens
+from salon.providers.house.words import hedged, likeness, stem, tokens
 
 _FUNCTION = frozenset(
     {"a", "an", "the", "is", "are", "am", "be", "i", "you", "it", "we", "me", "my", "your",
@@ -46,6 +46,7 @@ _REPLIES = frozenset({"change", "affirm", "deny"})
 _BOOKED = frozenset({"booking", "reservation", "table"})
 _ALONE = 0.8
 """How sure it must be of a reply to nothing that was asked."""
+_ASKED = frozenset({"party", "day", "time", "name"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,8 @@ class Understander:
             _Example(name, words, sum(self._weights[w] for w in words)) for name, words in written
         ]
         self._evidence = Evidence(written, self.weight)
+        self._yes = {name for name, i in house.intents.items() if i.action == "affirm"}
+        self._foreign = foreign
         self._where: dict[str, list[int]] = defaultdict(list)
         for number, example in enumerate(self._examples):
             for word in set(example.words):
@@ -112,9 +115,10 @@ class Understander:
         words = self._joined(tokens(text)[:_MAX_WORDS])
         found = slots.find(words)
         booking = bool(state and state.get("topic") == "booking")
+        asked = state.get("asked") if state and booking else None
         values = {f.slot: f.value for f in reversed(found) if f.sure}
         bare = next((f.value for f in found if not f.sure), None)
-        intent, score = self._match(words, found, booking)
+        intent, score = self._match(words, found, booking, hedged(text))
         doubt = not booking and self._evidence.strongest(_with_slots(words, found)) != intent
         sure = score - _DOUBT * doubt
         if confidence is not None:
@@ -122,6 +126,8 @@ class Understander:
         accepted = intent if self._accepts(intent, sure, booking, found) else None
         if accepted in _REPLIES and not booking and score < _ALONE and not _BOOKED & set(words):
             accepted = None
+        if accepted in self._yes and asked in _ASKED and not found and score < _ALONE:
+            accepted = None  # "fine" of a misheard "five" answers no question for a number
         if booking and found and (accepted is None or accepted in {"book", "inform"}):
             content = _rest_weight(words, found, self)
             accepted = "inform" if accepted or content <= 2.5 * len(found) else None
@@ -142,13 +148,16 @@ class Understander:
         return score >= threshold
 
     def _match(
-        self, words: tuple[str, ...], found: tuple[Found, ...], booking: bool
+        self, words: tuple[str, ...], found: tuple[Found, ...], booking: bool, doubted: bool
     ) -> tuple[str | None, float]:
-        """The best intent over the readings of `words`: with slots taken out, and as they are."""
+        """The best intent over the readings of `words`: with slots taken out, and as they are.
+        What was `doubted` is no yes."""
         best: dict[str, float] = {}
         readings = {_with_slots(words, found), words} if found else {words}
         for reading in readings:
             for name, score in self._scores(reading).items():
+                if doubted and name in self._yes:
+                    continue
                 if self._heard_need(name, words, found):
                     best[name] = max(best.get(name, 0.0), score)
         if booking:
@@ -218,6 +227,26 @@ class Understander:
             )
             / heard
         )
+
+    def own(self, intent: str, text: str) -> frozenset[str]:
+        """The stems of the words of `text` that are in the examples of `intent`, slots included."""
+        words = tokens(text)
+        filled = {
+            i
+            for f in slots.find(words)
+            if intent in self._spread.get(f"<{f.slot}>", ())
+            for i in range(f.start, f.end)
+        }
+        return frozenset(
+            stem(word)
+            for i, word in enumerate(words)
+            if i in filled
+            or any(a > 0.9 and intent in self._spread[other] for other, a in self._alike(word))
+        )
+
+    def vocabulary(self) -> frozenset[str]:
+        """The stems of every word in the examples of what is answered."""
+        return frozenset(stem(w) for w, names in self._spread.items() if not names <= self._foreign)
 
     def weight(self, word: str) -> float:
         """How much it says that `word` was heard."""

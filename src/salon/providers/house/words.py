@@ -17,7 +17,9 @@ _CONTRACTIONS = {
     "won't": "will not", "o'clock": "oclock", "gonna": "going to", "wanna": "want to",
     "a.m.": "am", "p.m.": "pm", "licence": "license", "websocket": "web socket",
     "websockets": "web socket", "favourite": "favorite", "colour": "color",
-    "programme": "program", "anymore": "any more",
+    "programme": "program", "anymore": "any more", "webrtc": "web r t c", "gpt": "g p t",
+    "chatgpt": "chat g p t", "openai": "open ai", "llm": "language model",
+    "llms": "language models",
 }  # fmt: skip
 _FILLERS = frozenset({"um", "uh", "er", "erm", "hm", "hmm", "ah", "oh", "well", "please"})
 _TOKEN = re.compile(r"\d{1,2}:\d{2}|\d{1,2}\.\d{2}(?!\d)|[ap]\.m\.|[a-z]+(?:'[a-z]+)?|\d+")
@@ -30,6 +32,27 @@ _SOUND = {
     **dict.fromkeys("bfpv", "1"), **dict.fromkeys("cgjkqsxz", "2"), **dict.fromkeys("dt", "3"),
     "l": "4", **dict.fromkeys("mn", "5"), "r": "6",
 }  # fmt: skip
+
+
+_DOUBTS = frozenset(
+    {"not", "no", "nope", "nah", "never", "unsure", "uncertain", "undecided", "maybe", "perhaps",
+     "wait", "hold", "doubt", "doubtful", "hesitate", "hesitant", "guess", "depends", "wrong",
+     "later"}
+)  # fmt: skip
+_HUM = re.compile(r"\bh+m+\b", re.IGNORECASE)
+_AGREED = (("why", "not"),)
+_ASKING = frozenset(
+    {"is", "are", "was", "did", "does", "has", "what", "when", "where", "how", "who"}
+)
+
+
+def hedged(text: str) -> bool:
+    """Whether `text` denies, doubts, puts off or asks: it is no yes, whatever else is in it."""
+    words = tokens(text)
+    after = zip(("", *words), words, strict=False)
+    if _HUM.search(text) or not _ASKING.isdisjoint(words[:1]):
+        return True
+    return any(word in _DOUBTS and (before, word) not in _AGREED for before, word in after)
 
 
 def tokens(text: str) -> tuple[str, ...]:

@@ -71,6 +71,7 @@ class SphinxProcess:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 env=_environment(path),
+                start_new_session=True,  # Ctrl-C is for the server, which ends its workers
             )
         except OSError as error:
             raise SpeechError(ENGINE, f"the worker process can't be started: {error}") from error

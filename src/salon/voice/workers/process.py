@@ -154,6 +154,7 @@ class WorkerProcess:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 env=worker_environment(os.environ),
+                start_new_session=True,  # Ctrl-C is for the server, which ends its workers
             )
             self._process = asyncio.subprocess.Process(self._transport, protocol, loop)
         except OSError as error:
