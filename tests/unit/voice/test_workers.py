@@ -297,6 +297,14 @@ async def test_death_in_mid_piece_fails_that_piece_only() -> None:
         await until(lambda: pool.statistics().processes == 2)
 
 
+async def test_a_piece_without_sound_yet_gets_another_worker(tmp_path: Path) -> None:
+    async with running(processes=2) as pool:
+        assert await speak(pool, f"dieonce {tmp_path / 'known'}")
+        with pytest.raises(SpeechError, match="ended in mid-piece"):
+            await speak(pool, "diesilent")
+        await until(lambda: pool.statistics().crashes == 3)
+
+
 async def test_sigkill_of_an_idle_worker_is_made_good() -> None:
     async with running() as pool:
         before = pool.pids

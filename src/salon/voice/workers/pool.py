@@ -11,6 +11,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,6 +55,10 @@ class WorkerPoolStatistics:
     """Processes that ended or were killed, other than by `close`."""
     wait_total_ms: float = 0.0
     wait_max_ms: float = 0.0
+
+
+class WorkerEndedError(SpeechError):
+    """The process of a piece ended before the piece did."""
 
 
 class WorkerPool:
@@ -158,9 +163,25 @@ class WorkerPool:
     async def speak(self, fields: Fields, sample_rate: int) -> AsyncGenerator[WorkerSound, None]:
         """Speak one piece; `fields` are those of the speak frame but for the id.
 
-        Closing the generator cancels the piece at once, without waiting for the process.
-        `SpeechError` if the pool is closed or overloaded or the process fails.
+        Closing the generator cancels the piece at once, without waiting for the process. A process
+        that ends before the first sound is replaced once. `SpeechError` if the pool is closed or
+        overloaded or the process fails.
         """
+        for last in (False, True):
+            heard = False
+            async with aclosing(self._speak_once(fields, sample_rate)) as sounds:
+                try:
+                    async for sound in sounds:
+                        heard = True
+                        yield sound
+                    return
+                except WorkerEndedError:
+                    if heard or last:
+                        raise
+
+    async def _speak_once(
+        self, fields: Fields, sample_rate: int
+    ) -> AsyncGenerator[WorkerSound, None]:
         worker = await self._borrow()
         if self._speaking is None:
             raise SpeechError(self.name, "the engine is closed")
@@ -243,7 +264,8 @@ class WorkerPool:
         try:
             error = await self._read_piece(worker, piece)
         except EOFError:
-            error = SpeechError(self.name, f"the worker ended in mid-piece. {worker.last_words}")
+            message = f"the worker ended in mid-piece. {worker.last_words}"
+            error = WorkerEndedError(self.name, message)
         except TimeoutError:
             error = SpeechError(self.name, f"no answer for {self._stall_timeout:g} s")
             await worker.kill_and_drain()
