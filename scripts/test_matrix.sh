@@ -7,9 +7,24 @@ cd "$(dirname "$0")/.."
 export UV_PYTHON_DOWNLOADS=never
 command -v uv >/dev/null 2>&1 || python3 -m pip install -q uv
 failed=0
-mapfile -t pythons < <(
-  for version in ${PYTHONS:-3.11 3.12 3.13 3.14}; do uv python find "$version" 2>/dev/null; done | sort -u
-)
+# The first that runs of: on the path, among pyenv's, what uv knows.
+find_python() {
+  local candidate
+  for candidate in "$(command -v "python$1")" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python3 \
+    "$(uv python find "$1" 2>/dev/null)"; do
+    [ -n "$candidate" ] || continue
+    "$candidate" -c "import sys; assert '%d.%d' % sys.version_info[:2] == '$1'" 2>/dev/null || continue
+    echo "$candidate"
+    return
+  done
+}
+
+pythons=()
+for version in ${PYTHONS:-3.11 3.12 3.13 3.14}; do
+  found=$(find_python "$version")
+  if [ -n "$found" ]; then pythons+=("$found"); else echo "$version: not found"; fi
+done
+[ ${#pythons[@]} -gt 0 ] || { echo "no CPython to test with" >&2; exit 1; }
 for python in "${pythons[@]}"; do
   tag=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
   for level in ${LEVELS:-lowest locked newest}; do

@@ -87,6 +87,7 @@ def arguments_model(
         PydanticSchemaGenerationError,
         PydanticInvalidForJsonSchema,
         PydanticUserError,
+        ValueError,  # an older pydantic, of a type without a signature
     ) as error:
         why = str(error).splitlines()[0]
         raise _wrong(function, f"a parameter's type can't be given as JSON: {why}") from error

@@ -47,7 +47,8 @@ def test_paths_in_the_top_level_texts_exist(name: str) -> None:
 def test_the_navigation_names_every_page() -> None:
     nav = read("mkdocs.yml").partition("\nnav:\n")[2]
     named = re.findall(r"[\w/-]+\.md", nav)
-    assert sorted(named) == sorted(page.relative_to(DOCS).as_posix() for page in pages())
+    there = {page.relative_to(DOCS).as_posix() for page in pages()}
+    assert sorted(named) == sorted(there - {"status.md"}), "the status is for those who build"
 
 
 def test_metrics_in_the_guide_are_the_metrics_there_are() -> None:
