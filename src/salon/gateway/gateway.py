@@ -33,6 +33,7 @@ class _SessionSocket(SocketHandler):
         self._session = session
 
     def connected(self, socket: MediaSocket) -> None:
+        socket.overflow_notice = self._session.overflow_notice
         self._session.attach(SocketTransport(socket))
 
     def text(self, data: str) -> None:

@@ -155,6 +155,16 @@ class Session:
         elif not self._ending:
             self.early.add(data)
 
+    def overflow_notice(self) -> str:
+        """What a client is told that does not read its events (G119)."""
+        return ErrorEvent(
+            track_id=self.id,
+            timestamp=self._now(),
+            sender="session",
+            error="the call is closed: the client does not read its events",
+            code=1008,
+        ).to_json()
+
     def lost(self, *, polite: bool = False) -> None:
         """The connection is gone (G20); `polite` if the client closed it."""
         if self._transport is not None:

@@ -37,6 +37,8 @@ class MediaSocket(ABC):
 
     dropped_audio: int = 0
     """Binary frames dropped because the peer reads too slowly (G119)."""
+    overflow_notice: Callable[[], str] | None = None
+    """Makes the last text of a socket that is closed because its peer does not read (G119)."""
 
     @abstractmethod
     def send_text(self, data: str) -> None:

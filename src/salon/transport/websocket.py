@@ -234,6 +234,8 @@ class FrameSocket(asyncio.Protocol, MediaSocket):
         if not self._waiting:
             self._write(frame)
         elif not self._outbox.put_text(frame):
+            if self.overflow_notice is not None:
+                self._write(_frame(_TEXT, self.overflow_notice().encode()))
             self._fail(POLICY_VIOLATION, "the client does not read its events")
 
     def send_binary(self, data: bytes) -> None:

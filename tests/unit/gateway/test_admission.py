@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 
 import pytest
@@ -145,6 +146,14 @@ async def test_G201_kill_ends_the_call(gateway: Gateway, call: CallPair) -> None
     assert call.events[-1]["reason"] == "system"
     await asyncio.sleep(0.1)
     assert not await gateway.kill("call-1")
+
+
+async def test_G119_a_client_that_does_not_read_is_told_why(
+    gateway: Gateway, call: CallPair
+) -> None:
+    assert call.socket.overflow_notice is not None
+    notice = json.loads(call.socket.overflow_notice())
+    assert (notice["event"], notice["code"], notice["trackId"]) == ("error", 1008, "call-1")
 
 
 async def test_G201_a_call_that_is_closed_cannot_be_killed(

@@ -120,6 +120,16 @@ def test_G119_events_that_overflow_close_with_1008() -> None:
     assert pair.loop.pending == 0
 
 
+def test_G119_the_last_text_before_that_says_why() -> None:
+    pair = Pair(SocketLimits(max_events=2, close_timeout=2.0))
+    pair.socket.overflow_notice = lambda: "too slow"
+    stall(pair)
+    for index in range(3):
+        pair.socket.send_text(str(index))
+    last, (opcode, _) = pair.transport.take()[-2:]
+    assert (last, opcode) == ((TEXT, b"too slow"), CLOSE)
+
+
 def test_only_the_newest_of_several_pings_is_answered_after_a_stall() -> None:
     pair = Pair()
     stall(pair)
