@@ -95,7 +95,8 @@ async def test_the_service_keeps_to_the_interface_as_documented() -> None:
 
 
 async def test_the_official_client_takes_the_service_for_the_original() -> None:
-    openai = pytest.importorskip("openai")
+    import openai
+
     async with (
         openai_service(*SENTENCES) as service,
         openai.AsyncOpenAI(base_url=service.url, api_key=KEY, max_retries=0) as client,

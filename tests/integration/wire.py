@@ -19,8 +19,8 @@ from salon.media import FRAME_SAMPLES, Samples, make_codec
 
 FRAME_S = 0.02
 TIMEOUT_S = 30.0
-JITTER_S = 0.2
-"""What may be made up for at once: ten frames."""
+JITTER_S = 0.1
+"""What may be made up for at once: five frames."""
 
 
 @dataclass(frozen=True, slots=True)
