@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import wave
 
@@ -102,7 +103,12 @@ async def spoken_turn(server: ServerProcess, room: str) -> None:
 
 
 async def assert_kept(client: httpx.AsyncClient, room: str) -> None:
-    page = (await client.get(f"/rooms/{room}/timeline", params={"limit": 500})).json()
+    async with asyncio.timeout(10):  # the answer is stored a moment after its last sound
+        while True:
+            page = (await client.get(f"/rooms/{room}/timeline", params={"limit": 500})).json()
+            if sum(event["type"] == "message" for event in page["events"]) >= 2:
+                break
+            await asyncio.sleep(0.05)
     assert not page["has_more"]
     assert [event["index"] for event in page["events"]] == list(range(len(page["events"])))
     asked, answered = [event for event in page["events"] if event["type"] == "message"]
