@@ -25,6 +25,7 @@ from salon.media import make_codec
 from salon.transport.ticker import Ticker
 from salon.voice.engine import VoiceEngine
 from salon.voice.hearing import HearingConfig
+from salon.voice.leg import SocketLeg
 from salon.voice.session import MediaSession
 from salon.voice.turns import TurnConfig
 from salon.voice.vad import BatchedVad, SileroModel
@@ -43,21 +44,18 @@ async def pipeline(calls: int, codec: str) -> float:
     """CPU microseconds per frame and call."""
     vad = BatchedVad(SileroModel.load())
     engine = VoiceEngine(vad=vad, ticker=Ticker())
-    sessions = [
-        MediaSession(f"bench-{n}", engine, codec=make_codec("pcm"), send=lambda _b: None)
-        for n in range(calls)
-    ]
+    legs = [SocketLeg(make_codec(codec), lambda _b: None) for _ in range(calls)]
+    sessions = [MediaSession(f"bench-{n}", engine, leg=leg) for n, leg in enumerate(legs)]
     encoder = make_codec(codec)
     chunks = [encoder.encode(np.frombuffer(chunk, dtype=np.int16)) for chunk in chunks_of(8)]
     for session in sessions:
-        session.codec = make_codec(codec)
         session.listen(HearingConfig(segments=SegmenterConfig(), turns=TurnConfig()))
     started = 0
     for tick in range(FRAMES + 50):
         if tick == 50:
             started = time.process_time_ns()
-        for number, session in enumerate(sessions):
-            session.receive(chunks[(tick + 7 * number) % len(chunks)])
+        for number, leg in enumerate(legs):
+            leg.receive(chunks[(tick + 7 * number) % len(chunks)])
         vad.run()
         for session in sessions:
             session._on_tick(tick)

@@ -48,6 +48,25 @@ describe("start", () => {
     );
   });
 
+  it("takes an offer to the socket of WebRTC, and candidates after it (G88, G280)", async () => {
+    const call = make({ audio: "webrtc", option: { vad: {} } });
+    const started = call.start("v=0");
+    const socket = FakeSocket.last;
+    expect(new URL(socket.url).pathname).toBe("/webrtc");
+    call.addIceCandidate("candidate:1");
+    socket.accept();
+    call.addIceCandidate("");
+    socket.say({ event: "answer", sdp: "v=0" });
+    await started;
+    expect(call.invite("v=1")).toBe(true);
+    expect(socket.said).toEqual([
+      { command: "invite", option: { offer: "v=0", vad: {} } },
+      { command: "addIceCandidate", candidate: "candidate:1" },
+      { command: "addIceCandidate", candidate: "" },
+      { command: "invite", option: { offer: "v=1", vad: {} } },
+    ]);
+  });
+
   it("passes options on", async () => {
     const [, socket] = await live({ option: { vad: { silencePadding: 200 } } });
     expect(socket.said[0]?.option).toEqual({ codec: "pcm", vad: { silencePadding: 200 } });
@@ -209,6 +228,27 @@ describe("the end", () => {
     call.hangup();
     await started;
     expect(FakeSocket.last.closedWith).toBe(1000);
+  });
+
+  it("can be waited for, answered or not, and does not wait for ever", async () => {
+    const over: string[] = [];
+    const [call, socket] = await live();
+    void call.quit(500).then(() => over.push("answered"));
+    expect(socket.said.at(-1)).toEqual({ command: "hangup", initiator: "caller" });
+    const unanswered = make();
+    void unanswered.start().catch(() => undefined);
+    FakeSocket.last.accept();
+    void unanswered.quit(500).then(() => over.push("unanswered"));
+    expect(FakeSocket.last.said.at(-1)).toEqual({ command: "hangup", initiator: "caller" });
+    FakeSocket.last.drop(1000);
+    const unopened = make();
+    void unopened.start().catch(() => undefined);
+    void unopened.quit(500).then(() => over.push("unopened"));
+    await vi.advanceTimersByTimeAsync(499);
+    expect(over).toEqual(["unanswered", "unopened"]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(over).toEqual(["unanswered", "unopened", "answered"]);
+    await call.quit();
   });
 
   it("sends interrupt and chat as commands", async () => {

@@ -10,12 +10,14 @@ from salon.app.metrics import Metrics
 from salon.app.records import CallRecords, RoomRecordings
 from salon.app.settings import Settings
 from salon.app.texts import RoomSockets
+from salon.app.webrtc import WebRtc
 from salon.base import UrlPolicy
 from salon.channels.ai import AIChannel
 from salon.channels.voice import VoiceChannel
 from salon.channels.websocket import WebSocketChannel
 from salon.core.kit import RoomKit
 from salon.gateway import EventBus, Gateway, SessionServices, install_event_bus
+from salon.gateway.endpoints import SOCKET_ENDPOINTS
 from salon.gateway.handlers import CallHandler, ControllerHandler
 from salon.gateway.query import CallQuery
 from salon.gateway.room import RoomHandler
@@ -72,6 +74,7 @@ def compose(settings: Settings) -> House:
         on_measured=lambda turn: _measure(metrics, turn),
     )
     gateway = Gateway(services, max_calls=settings.max_calls)
+    webrtc = WebRtc(settings, engines.ticker, metrics)
     return House(
         settings=settings,
         metrics=metrics,
@@ -79,8 +82,8 @@ def compose(settings: Settings) -> House:
         gateway=gateway,
         texts=RoomSockets(guests, texts),
         describe_agent=lambda: answerer.info,
-        describe_engines=engines.describe,
-        stages=_stages(kit, answerer, engines, records, gateway, bus, disk),
+        describe_engines=lambda: engines.describe() | {"webrtc": webrtc.describe()},
+        stages=_stages(kit, answerer, engines, records, gateway, webrtc, bus, disk),
     )
 
 
@@ -110,6 +113,7 @@ def _stages(
     engines: Engines,
     records: CallRecords,
     gateway: Gateway,
+    webrtc: WebRtc,
     bus: EventBus,
     disk: _Disk,
 ) -> tuple[tuple[Service, ...], ...]:
@@ -123,8 +127,9 @@ def _stages(
         while forget:
             forget.pop()()
 
-    async def nothing() -> None:
-        return
+    async def open_calls() -> None:
+        await webrtc.open()
+        gateway.endpoints = {**SOCKET_ENDPOINTS, **webrtc.endpoints()}
 
     return (
         (
@@ -135,7 +140,7 @@ def _stages(
         (*engines.services(), Service("call log", records.recover, records.close)),
         (
             Service("event bus", publish_bus, withdraw_bus),
-            Service("calls", nothing, gateway.close, close_timeout=10.0),
+            Service("calls", open_calls, gateway.close, close_timeout=10.0),
         ),
     )
 

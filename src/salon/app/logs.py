@@ -145,7 +145,7 @@ def configure(
     root.setLevel(level.upper())
     for handler in handlers:
         root.addHandler(handler)
-    for noisy in ("httpx", "httpcore", "alembic", "watchfiles"):
+    for noisy in ("httpx", "httpcore", "alembic", "watchfiles", "aioice", "aiortc", "libav"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     if problem is not None:
         logging.getLogger("salon.app").warning("no log file: %s", problem)

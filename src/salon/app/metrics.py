@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from salon.transport.packets import PacketStatistics
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
@@ -61,6 +63,20 @@ class Metrics:
             "Audio packets dropped because too many came before the invite",
             registry=own,
         )
+        self._rtc_connect = Histogram(
+            "salon_webrtc_connect_seconds",
+            "Time from the answer to the first moment media may flow",
+            buckets=_SECONDS,
+            registry=own,
+        )
+        self._rtc_stock = Gauge(
+            "salon_webrtc_stock_path",
+            "1 if packets can't be had and the slower stock path carries WebRTC",
+            registry=own,
+        )
+        self._rtc_packets = Counter(
+            "salon_webrtc_packets", "Packets of ended WebRTC calls", ["kind"], registry=own
+        )
         self._unheard = Gauge(
             "salon_vad_dropped_samples",
             "Samples the detector had no room for, since start",
@@ -97,6 +113,23 @@ class Metrics:
 
     def early_audio_dropped(self, packets: int) -> None:
         self._early.inc(packets)
+
+    def webrtc_connected(self, seconds: float) -> None:
+        self._rtc_connect.observe(seconds)
+
+    def webrtc_carrier(self, *, stock: bool) -> None:
+        self._rtc_stock.set(int(stock))
+
+    def webrtc_ended(self, statistics: PacketStatistics) -> None:
+        """The figures of a connection that is over."""
+        for kind, count in (
+            ("received", statistics.packets_received),
+            ("sent", statistics.packets_sent),
+            ("lost", statistics.lost),
+            ("rejected", statistics.rejected),
+            ("unsent", statistics.unsent),
+        ):
+            self._rtc_packets.labels(kind).inc(max(count, 0))
 
     def watch_detector(self, dropped: Callable[[], int]) -> None:
         """Ask `dropped` for the number of samples lost whenever it is wanted."""

@@ -14,6 +14,7 @@ from salon.app import variables as var
 from salon.app.variables import Variable, setting, variables_of
 from salon.base import BrowserPolicy, ConfigurationError, MissingExtraError, is_loopback
 from salon.base.policy import EVERY_ADDRESS
+from salon.transport.packets import IceServer
 
 MIN_KEY = 16
 """Shortest API key that is accepted, in characters."""
@@ -96,6 +97,27 @@ class Settings:
         "SALON_SHUTDOWN_TIMEOUT",
         parse=var.seconds(0, 3600),
         doc="Seconds that running calls get to end when the server stops.",
+    )
+
+    # calls over WebRTC
+    webrtc: str = setting(
+        "auto",
+        "SALON_WEBRTC",
+        parse=var.one_of("auto", "aiortc", "native", "stock", "off"),
+        doc="Who carries WebRTC: auto (aiortc, as packets), native (libdatachannel), stock or off.",
+    )
+    ice_servers: tuple[IceServer, ...] = setting(
+        (),
+        "SALON_ICE_SERVERS",
+        parse=var.ice_servers,
+        secret=True,
+        doc="STUN and TURN servers: URLs, comma-separated, or a JSON list of RTCIceServer.",
+    )
+    external_ip: str | None = setting(
+        None,
+        "SALON_EXTERNAL_IP",
+        parse=var.address,
+        doc="Address that callers reach this machine under, behind NAT or in a container.",
     )
 
     # what is kept
@@ -246,8 +268,9 @@ class Settings:
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret value, for whoever has to keep them out of something."""
-        found = (getattr(self, item.field) for item in VARIABLES if item.secret)
-        return tuple(value for value in found if value)
+        found = [getattr(self, item.field) for item in VARIABLES if item.secret]
+        found += [server.credential for server in self.ice_servers]
+        return tuple(value for value in found if value and isinstance(value, str))
 
 
 VARIABLES: tuple[Variable, ...] = variables_of(Settings)

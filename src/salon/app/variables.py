@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 from salon.base import ConfigurationError
 from salon.base.policy import lower_all
+from salon.transport.packets import IceServer
 
 T = TypeVar("T")
 Parser = Callable[[str], Any]
@@ -19,6 +21,10 @@ Parser = Callable[[str], Any]
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 _HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
+_ICE_URL = re.compile(
+    r"(stuns?:[A-Za-z0-9.\-_\[\]:]{1,255})|"
+    r"(turns?:[A-Za-z0-9.\-_\[\]:]{1,255}(\?transport=(udp|tcp))?)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +187,47 @@ def store_url(text: str) -> str:
     if value == "memory://" or value.startswith("sqlite:///"):
         return value
     raise ValueError("must be memory:// or sqlite:///path/to/file.db")
+
+
+def ice_servers(text: str) -> tuple[IceServer, ...]:
+    """STUN and TURN servers: comma-separated URLs, or JSON in the shape of the browser's
+    ``RTCIceServer`` list, which also takes a user name and a credential."""
+    value = text.strip()
+    if not value.startswith("["):
+        urls = tuple(item.strip() for item in value.split(",") if item.strip())
+        return tuple(IceServer(urls=(_ice_url(item),)) for item in urls)
+    try:
+        items = json.loads(value)
+    except ValueError:
+        raise ValueError("is not valid JSON") from None
+    return tuple(_ice_server(item) for item in items)
+
+
+def _ice_server(item: object) -> IceServer:
+    if not isinstance(item, dict):
+        raise ValueError('each server must be an object like {"urls": "stun:host:3478"}')
+    given = item.get("urls")
+    urls = [given] if isinstance(given, str) else given
+    if not isinstance(urls, list) or not urls or not all(isinstance(url, str) for url in urls):
+        raise ValueError('each server needs "urls": one URL or a list of them')
+    others = [item.get(name) for name in ("username", "credential")]
+    if any(other is not None and not isinstance(other, str) for other in others):
+        raise ValueError('"username" and "credential" must be texts')
+    return IceServer(tuple(_ice_url(url) for url in urls), *others)
+
+
+def _ice_url(text: str) -> str:
+    if not _ICE_URL.fullmatch(text):
+        raise ValueError("a server is stun:host[:port] or turn:host[:port][?transport=udp|tcp]")
+    return text
+
+
+def address(text: str) -> str:
+    """An IP address."""
+    try:
+        return str(ip_address(text.strip()))
+    except ValueError:
+        raise ValueError("must be an IP address") from None
 
 
 def path(text: str) -> Path:

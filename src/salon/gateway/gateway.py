@@ -9,19 +9,17 @@ from typing import Any
 
 from salon.base import new_session_id
 from salon.gateway.commands import HangupReason
+from salon.gateway.endpoints import SOCKET_ENDPOINTS, Endpoint, Endpoints
 from salon.gateway.errors import QueryError
 from salon.gateway.query import CallQuery
-from salon.gateway.session import Session, SessionServices
-from salon.gateway.transports import SocketTransport
+from salon.gateway.services import SessionServices
+from salon.gateway.session import Session
+from salon.gateway.transports import BaseTransport
 from salon.transport.sockets import MediaSocket, Refusal, SocketHandler, UpgradeRequest
 
 _log = logging.getLogger("salon.gateway")
 
-PATHS = frozenset({"/ws", "/call"})
-"""Audio in binary frames (G10, G280)."""
 RETRY_AFTER_S = 5
-
-
 POLITE = frozenset({1000, 1001})
 """Close codes of a client that leaves on purpose."""
 
@@ -29,18 +27,21 @@ POLITE = frozenset({1000, 1001})
 class _SessionSocket(SocketHandler):
     """Glue between a carrier and a session."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, endpoint: Endpoint) -> None:
         self._session = session
+        self._endpoint = endpoint
+        self._transport: BaseTransport
 
     def connected(self, socket: MediaSocket) -> None:
         socket.overflow_notice = self._session.overflow_notice
-        self._session.attach(SocketTransport(socket))
+        self._transport = self._endpoint.connect(socket, self._session)
+        self._session.attach(self._transport)
 
     def text(self, data: str) -> None:
         self._session.text(data)
 
     def binary(self, data: bytes) -> None:
-        self._session.binary(data)
+        self._transport.binary(data)
 
     def closed(self, code: int, reason: str) -> None:
         self._session.lost(polite=code in POLITE)
@@ -54,9 +55,16 @@ class Gateway:
     """
 
     def __init__(
-        self, services: SessionServices, *, max_calls: int, unique_ids: bool = True
+        self,
+        services: SessionServices,
+        *,
+        max_calls: int,
+        unique_ids: bool = True,
+        endpoints: Endpoints = SOCKET_ENDPOINTS,
     ) -> None:
         self.services = services
+        self.endpoints = endpoints
+        """By path; may be replaced, for the calls that come then."""
         self.max_calls = max_calls
         self.refused = 0
         self.finished = 0
@@ -72,9 +80,10 @@ class Gateway:
         return len(self._sessions)
 
     def acceptor(self, request: UpgradeRequest) -> SocketHandler | Refusal | None:
-        """Decide over an upgrade (G10-G16)."""
-        if request.path not in PATHS:
-            return None
+        """Decide over an upgrade (G10-G16, G286)."""
+        endpoint = self.endpoints.get(request.path)
+        if endpoint is None or isinstance(endpoint, Refusal):
+            return endpoint
         try:
             query = CallQuery.parse(request.query)
         except QueryError as error:
@@ -88,9 +97,9 @@ class Gateway:
             self.refused += 1
             why = "the server is stopping" if self._draining else "all calls are taken"
             return Refusal(503, why, {"Retry-After": str(RETRY_AFTER_S)})
-        session = Session(session_id, query, self.services)
+        session = Session(session_id, query, self.services, call_type=endpoint.call_type)
         self._sessions[session_id] = session
-        return _SessionSocket(session)
+        return _SessionSocket(session, endpoint)
 
     def get(self, session_id: str) -> Session | None:
         """A live session."""

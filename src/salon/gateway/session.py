@@ -4,107 +4,80 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from typing import Any, Literal
 
-from salon.base import Clock, SalonError, TaskScope
-from salon.gateway.bus import EventBus
+from salon.base import SalonError, TaskScope
+from salon.gateway.actions import carry_out
 from salon.gateway.commands import (
     AcceptCommand,
-    ChatCommand,
     Command,
-    CustomCommand,
     HangupCommand,
     HangupReason,
-    HistoryCommand,
     InterruptCommand,
     InviteCommand,
-    MuteCommand,
-    PauseCommand,
     PlayCommand,
     RejectCommand,
-    ResumeCommand,
-    RingingCommand,
-    TtsCommand,
-    UnmuteCommand,
-    initiator_of,
-    normalize_reason,
     parse_command,
 )
+from salon.gateway.deadlines import Deadlines
 from salon.gateway.early import EarlySound
 from salon.gateway.errors import CommandError
 from salon.gateway.events import (
-    AddHistoryEvent,
-    AnswerEvent,
-    CustomEvent,
     ErrorEvent,
     Event,
-    HangupEvent,
-    InactivityEvent,
-    RejectEvent,
     SilenceEvent,
     TrackEndEvent,
     TrackStartEvent,
     rfc3339,
 )
 from salon.gateway.executor import CommandExecutor
-from salon.gateway.handlers import CallHandler, ControllerHandler
+from salon.gateway.farewell import close_code, farewell
+from salon.gateway.invitation import Invitation
 from salon.gateway.options import CallOption, masked
 from salon.gateway.query import CallQuery
-from salon.gateway.server_track import MAX_TEXT, ServerTrack
-from salon.gateway.sounds import SoundLoader
+from salon.gateway.server_track import ServerTrack
+from salon.gateway.services import SessionServices
 from salon.gateway.state import SessionState, Signal, advance
 from salon.gateway.translate import translate
 from salon.gateway.transports import BaseTransport
-from salon.media import make_codec
-from salon.voice.engine import VoiceEngine
 from salon.voice.events import Final, Partial, Speaking, TrackEnded, TrackStarted, TurnMeasured
-from salon.voice.recorder import StereoRecorder
+from salon.voice.leg import SilentLeg
 from salon.voice.session import MediaSession
 from salon.voice.stt.base import SpeechToText
 
 _log = logging.getLogger("salon.gateway")
 
-INACTIVITY_CHECK_S = 1.0
-"""How often inactivity is looked for (G136)."""
 Outcome = Literal["completed", "failed", "killed", "lost"]
 """How a call ended: by somebody in it, by an error, from outside, by a connection that broke."""
-END_TIMEOUT_S = 4.0
-"""A handler and the recordings get this long at the end; the socket closes within 5 s (G321)."""
-
-
-@dataclass(slots=True)
-class SessionServices:
-    """What every session of a gateway shares."""
-
-    engine: VoiceEngine
-    bus: EventBus
-    sounds: SoundLoader
-    handler_for: Callable[[CallQuery], CallHandler] = lambda _query: ControllerHandler()
-    recorder_for: Callable[[Session, CallOption], StereoRecorder | None] = lambda _s, _o: None
-    on_ended: Callable[[Session], None] = lambda _session: None
-    on_answered: Callable[[Session], None] = lambda _session: None
-    on_measured: Callable[[TurnMeasured], None] = lambda _turn: None
-    pcm_out_rate: int = 16_000
-
-    @property
-    def clock(self) -> Clock:
-        """The clock of all calls."""
-        return self.engine.clock
+INVITE_TIMEOUT_S = 0.25
+MEDIA_TIMEOUT_S = 2.0
+EVENTS_TIMEOUT_S = 0.25
+CARRIER_TIMEOUT_S = 1.0
+HANDLER_TIMEOUT_S = 1.0
+"""What each step of the end may take: an aborted invite, the recording, the last media events, the
+carrier's sound, the handler. Together less than 5 s, in which the socket closes (G321)."""
 
 
 class Session:
     """A call session, independent of what carries it.
 
-    The carrier calls `attach` once, then `text` and `binary` per frame, and `lost` when the
-    connection is gone. Everything the client is told goes through `emit`.
+    The carrier calls `attach` once, then `text` per frame, and `lost` when the connection is gone;
+    sound is between it and `media`. Everything the client is told goes through `emit`.
     """
 
-    def __init__(self, session_id: str, query: CallQuery, services: SessionServices) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        query: CallQuery,
+        services: SessionServices,
+        *,
+        call_type: str = "webSocket",
+    ) -> None:
         self.id = session_id
         self.query = query
         self.services = services
+        self.call_type = call_type
         self.state = SessionState.CREATED
         self.option: CallOption | None = None
         self.started_at = services.clock.time()
@@ -115,17 +88,21 @@ class Session:
         self.stopping = False
         """The server is being shut down: the connection closes with 1001 (G21)."""
         self.early = EarlySound()
-        self._lost_audio = 0
+        """Sound in binary frames from before the answer (G43)."""
+        self.deadlines = Deadlines()
+        self.handler = services.handler_for(query)
         self.done = asyncio.Event()
-        self._transport: BaseTransport | None = None
+        self.transport: BaseTransport | None = None
+        """The client's side, from `attach` until it is let go of at the end."""
+        self._connected = False
+        self._greeted = False
+        self._dropped_audio = 0
+        self._main_since: float | None = None
         self._scope = TaskScope(f"session {session_id}")
         self._executor = CommandExecutor(self._execute)
-        self._handler = services.handler_for(query)
         self._media: MediaSession | None = None
         self._track: ServerTrack | None = None
-        self._wait_input: asyncio.TimerHandle | None = None
-        self._inactivity: asyncio.TimerHandle | None = None
-        self._pinger: asyncio.TimerHandle | None = None
+        self._inviting: asyncio.Task[Any] | None = None
         self._pumping: asyncio.Task[None] | None = None
         self._end_task: asyncio.Task[None] | None = None
         self._ending = False
@@ -134,32 +111,31 @@ class Session:
 
     def attach(self, transport: BaseTransport) -> None:
         """The client is connected; called once."""
-        self._transport = transport
+        self.transport = transport
+        self._connected = True
         self._scope.spawn(self._executor.work(), name="commands")
         if self.query.ping:
-            self._ping()
+            self.deadlines.keep_alive(self.query.ping, self._ping)
 
     def text(self, data: str) -> None:
-        """One text frame: a command (G30, G31)."""
+        """One text frame: a command (G30, G31), the first one perhaps in the carrier's own form
+        (G281)."""
+        command: Command | None = None
         try:
-            command = parse_command(data)
+            if not self._greeted:
+                self._greeted = True
+                command = self.transport.preparse(data) if self.transport else None
+            command = command or parse_command(data)
         except CommandError as error:
             self.error("command", str(error), 400)
             return
         self.submit(command)
 
-    def binary(self, data: bytes) -> None:
-        """One binary frame: sound (G40, G43)."""
-        if self.answered_at is not None and self._media is not None:
-            self._media.receive(data)
-        elif not self._ending:
-            self.early.add(data)
-
     def overflow_notice(self) -> str:
         """What a client is told that does not read its events (G119)."""
         return ErrorEvent(
             track_id=self.id,
-            timestamp=self._now(),
+            timestamp=self.now_ms(),
             sender="session",
             error="the call is closed: the client does not read its events",
             code=1008,
@@ -167,10 +143,29 @@ class Session:
 
     def lost(self, *, polite: bool = False) -> None:
         """The connection is gone (G20); `polite` if the client closed it."""
-        if self._transport is not None:
-            self._lost_audio = self._transport.dropped_audio
-        self._transport = None
+        self._connected = False
         self.hangup(HangupReason.CALLER, outcome="completed" if polite else "lost")
+
+    def main_track_started(self) -> None:
+        """The caller's track is there, or there again; told once (G115)."""
+        if self._main_since is None:
+            self._main_since = self.services.clock.time()
+            self.emit(TrackStartEvent(track_id=self.id, timestamp=self.now_ms()))
+
+    def main_track_ended(self) -> None:
+        """The caller's track is gone, perhaps for a while; told once (G112, G150)."""
+        since, self._main_since = self._main_since, None
+        if since is None:
+            return
+        duration = max(0, round((self.services.clock.time() - since) * 1000))
+        ssrc = self.transport.main_ssrc if self.transport is not None else 0
+        self.emit(
+            TrackEndEvent(track_id=self.id, timestamp=self.now_ms(), duration=duration, ssrc=ssrc)
+        )
+
+    def connection_lost(self) -> None:
+        """The sound's connection is gone for good (G150); the client may still read events."""
+        self.hangup(HangupReason.CALLER, outcome="lost")
 
     # -- what may be asked of a session -----------------------------------------------------------
 
@@ -183,7 +178,7 @@ class Session:
             if isinstance(command, HangupCommand | RejectCommand):
                 self._executor.abort()
             elif isinstance(command, InterruptCommand):
-                self._interrupt(command)  # now, and again after what was sent before it
+                self.interrupt(command)  # now, and again after what was sent before it
                 if isinstance(running, PlayCommand):
                     self._executor.skip()
         if self._executor.submit(command):
@@ -193,8 +188,8 @@ class Session:
 
     def emit(self, event: Event) -> None:
         """Tell the client and the bus."""
-        if self._transport is not None:
-            self._transport.send_event(event.to_json())
+        if self.transport is not None and self._connected:
+            self.transport.send_event(event.to_json())
         bus = self.services.bus
         if bus.wanted:
             bus.publish(self.id, event.to_dict())
@@ -203,7 +198,7 @@ class Session:
         """Tell the client that something failed (G32)."""
         self.emit(
             ErrorEvent(
-                track_id=self.id, timestamp=self._now(), sender=sender, error=message, code=code
+                track_id=self.id, timestamp=self.now_ms(), sender=sender, error=message, code=code
             )
         )
 
@@ -230,12 +225,8 @@ class Session:
     def media(self) -> MediaSession:
         """The media of the call, made on first use."""
         if self._media is None:
-            self._media = MediaSession(
-                self.id,
-                self.services.engine,
-                codec=make_codec("pcm", pcm_out_rate=self.services.pcm_out_rate),
-                send=self._send_audio,
-            )
+            leg = self.transport.first_leg() if self.transport is not None else SilentLeg()
+            self._media = MediaSession(self.id, self.services.engine, leg=leg)
             self._track = ServerTrack(self._media, self.services.sounds)
             self._pumping = self._scope.spawn(self._pump(self._media), name="events")
         return self._media
@@ -243,7 +234,7 @@ class Session:
     @property
     def room_id(self) -> str | None:
         """The room the call is in, if its handler is a room."""
-        return self._handler.room_id
+        return self.handler.room_id
 
     @property
     def track(self) -> ServerTrack:
@@ -256,13 +247,15 @@ class Session:
     @property
     def dropped_audio(self) -> int:
         """Outgoing packets dropped because the client reads too slowly."""
-        return self._lost_audio if self._transport is None else self._transport.dropped_audio
+        if self.transport is not None:
+            self._dropped_audio = self.transport.dropped_audio
+        return self._dropped_audio
 
     def summary(self) -> dict[str, Any]:
         """The row of `/list` (G200), secrets masked."""
         return {
             "id": self.id,
-            "callType": "webSocket",
+            "callType": self.call_type,
             "cs.option": masked(self.option) if self.option else None,
             "ringTime": None,
             "startTime": rfc3339(self.answered_at) if self.answered_at else None,
@@ -274,139 +267,49 @@ class Session:
 
     async def _execute(self, command: Command) -> None:
         try:
-            await self._dispatch(command)
+            await carry_out(self, command)
         except SalonError as error:
             self.error("command", str(error))
         except Exception:  # noqa: BLE001 - the edge of a command; the client is told (G32)
             _log.exception("command %s of call %s failed", command.command, self.id)
-            if isinstance(command, InviteCommand | AcceptCommand):  # G33
+            inviting = isinstance(command, InviteCommand | AcceptCommand)
+            if inviting and self.answered_at is None:  # G33
                 self.error(command.command, "internal failure", 500)
                 self.hangup(HangupReason.FAILED, outcome="failed")
             else:
                 self.error("command", "internal failure", 500)
 
-    async def _dispatch(self, command: Command) -> None:
-        match command:
-            case InviteCommand() | AcceptCommand():
-                await self._invite(command)
-            case TtsCommand():
-                self.track.tts(command)
-            case PlayCommand():
-                await self.track.play(command)
-            case InterruptCommand():
-                self._interrupt(command)
-            case HangupCommand():
-                self.hangup(normalize_reason(command.reason, command.initiator))
-            case RejectCommand():
-                self._reject(command)
-            case RingingCommand():
-                self.state = advance(self.state, Signal.RINGING)
-            case ChatCommand():
-                if len(command.text) > MAX_TEXT:
-                    raise CommandError(f"text is longer than {MAX_TEXT} characters")
-                if not await self._handler.chat(command.text):
-                    self.error("command", "this call has no dialogue handler for chat")
-            case PauseCommand():
-                self.track.pause()
-            case ResumeCommand():
-                self.track.resume()
-            case MuteCommand() | UnmuteCommand():
-                if command.track_id in (None, self.id):
-                    self.media.muted = isinstance(command, MuteCommand)
-            case _:
-                self._report(command)
+    async def invite(self, command: InviteCommand | AcceptCommand) -> None:
+        """Answer the call; one at a time."""
+        if self.transport is None:
+            return
+        self._inviting = asyncio.current_task()
+        try:
+            await Invitation(self, self.transport, command).run()
+        finally:
+            self._inviting = None
 
-    def _report(self, command: Command) -> None:
-        now = self._now()
-        match command:
-            case HistoryCommand():
-                self.emit(
-                    AddHistoryEvent(
-                        timestamp=now, sender=self.id, speaker=command.speaker, text=command.text
-                    )
-                )
-            case CustomCommand():
-                self.emit(CustomEvent(timestamp=now, sender=command.sender, data=command.data))
-            case _:
-                self.error("command", f"{command.command} is not possible on a WebSocket call")
-
-    def _interrupt(self, command: InterruptCommand) -> None:
+    def interrupt(self, command: InterruptCommand) -> None:
+        """Cut what plays (G76)."""
         if self._media is not None:
             self.track.interrupt(command)
-            self._handler.interrupt()
-
-    async def _invite(self, command: InviteCommand | AcceptCommand) -> None:
-        name = command.command
-        if self.answered_at is not None:
-            self.error(name, "the call is answered already")
-            if name == "invite":  # G52
-                self.hangup(HangupReason.FAILED, outcome="failed")
-            return
-        option = command.option
-        try:
-            self.state = advance(self.state, Signal.INVITE)
-            self.option = option
-            media = self.media
-            media.codec = make_codec(option.codec, pcm_out_rate=self.services.pcm_out_rate)
-            self.track.option = option.tts
-            config = await self._handler.begin(self, option)
-            media.recorder = self.services.recorder_for(self, option)
-        except SalonError as error:
-            self.error(name, str(error))
-            self.hangup(HangupReason.FAILED, outcome="failed")
-            return
-        media.listen(config)
-        self.state = advance(self.state, Signal.ANSWERED)
-        self.answered_at = self.services.clock.time()
-        self.track.answered = True
-        self.emit(TrackStartEvent(track_id=self.id, timestamp=self._now()))
-        self.emit(AnswerEvent(track_id=self.id, timestamp=self._now(), sdp="", refer=False))
-        self.services.on_answered(self)
-        self._warn(option)
-        for payload in self.early.take(media.codec.name):
-            media.receive(payload)
-        if option.inactivity_timeout:
-            self._watch_inactivity(option.inactivity_timeout, media)
-
-    def _warn(self, option: CallOption) -> None:
-        """What was asked for and is not to be had; the call goes on."""
-        if option.vad is not None and option.vad.type not in ("silero", "nop"):
-            self.error(
-                "vad", f"detector {option.vad.type!r} is not known, the built-in one is used"
-            )
-        if option.eou is not None:
-            self.error("eou", f"end-of-utterance engine {option.eou.type!r} is not known")
-        for name in ("media_pass", "realtime", "denoise", "agc", "ambiance"):
-            if getattr(option, name):
-                self.error("invite", f"option {name} is not available here")
-
-    def _reject(self, command: RejectCommand) -> None:
-        self.emit(
-            RejectEvent(
-                track_id=self.id, timestamp=self._now(), reason=command.reason, code=command.code
-            )
-        )
-        self.hangup(HangupReason.REJECTED)
+            self.handler.interrupt()
 
     # -- media events -----------------------------------------------------------------------------
-
-    def _send_audio(self, payload: bytes) -> None:
-        if self._transport is not None:
-            self._transport.send_audio(payload)
 
     async def _pump(self, media: MediaSession) -> None:
         server = self.query.server_side_track
         async for event in media.events:
             if isinstance(event, Speaking | Partial | Final | TrackStarted):
-                self._disarm()
+                self.deadlines.input_came()
             elif isinstance(event, TurnMeasured):
                 self.services.on_measured(event)
-            if (message := translate(event, self.id, server, self._now())) is not None and not (
+            if (message := translate(event, self.id, server, self.now_ms())) is not None and not (
                 isinstance(event, Final) and not event.text
             ):
                 self.emit(message)
             try:
-                self._handler.media(event)
+                self.handler.media(event)
             except SalonError as error:
                 self.error("server", str(error))
             except Exception:  # noqa: BLE001 - handlers are plugged in; the call goes on
@@ -414,85 +317,66 @@ class Session:
                 self.error("server", "internal failure", 500)
             if isinstance(event, TrackEnded) and not self._ending:
                 if event.wait_input_ms:
-                    self._arm(event.wait_input_ms, server)
+                    self._expect_input(event.wait_input_ms, server)
                 if event.auto_hangup:
                     self.hangup(HangupReason.SYSTEM)
         if media.events.overflowed:
             self.error("server", "too many events wait, the call ends", 500)
             self.hangup(HangupReason.FAILED, outcome="failed")
 
-    def _arm(self, timeout_ms: int, server: str) -> None:
-        self._disarm()
-        since = self._now()
+    def _expect_input(self, timeout_ms: int, server: str) -> None:
+        """Tell if nothing is said within `timeout_ms` after a playback (G78)."""
+        since = self.now_ms()
 
-        def fire() -> None:
-            self._wait_input = None
+        def missed() -> None:
             self.emit(
                 SilenceEvent(
                     track_id=server,
-                    timestamp=self._now(),
+                    timestamp=self.now_ms(),
                     start_time=since,
                     duration=timeout_ms,
                     refer=False,
                 )
             )
 
-        loop = asyncio.get_running_loop()
-        self._wait_input = loop.call_later(timeout_ms / 1000, fire)
-
-    def _disarm(self) -> None:
-        if self._wait_input is not None:
-            self._wait_input.cancel()
-            self._wait_input = None
-
-    def _watch_inactivity(self, seconds: int, media: MediaSession) -> None:
-        """No packet for `seconds` ends the call (G60, G136)."""
-        loop = asyncio.get_running_loop()
-        seen, since = media.frames_in, loop.time()
-
-        def check() -> None:
-            nonlocal seen, since
-            if self._ending:
-                return
-            if media.frames_in != seen:
-                seen, since = media.frames_in, loop.time()
-            elif loop.time() - since >= seconds:
-                self.emit(InactivityEvent(track_id=self.id, timestamp=self._now()))
-                self.hangup(HangupReason.INACTIVITY_TIMEOUT)
-                return
-            self._inactivity = loop.call_later(INACTIVITY_CHECK_S, check)
-
-        self._inactivity = loop.call_later(INACTIVITY_CHECK_S, check)
+        self.deadlines.expect_input(timeout_ms, missed)
 
     def _ping(self) -> None:
-        if self._transport is None or self._ending:
-            return
-        self._transport.ping(rfc3339(self.services.clock.time()).encode())
-        self._pinger = asyncio.get_running_loop().call_later(self.query.ping, self._ping)
+        if self.transport is not None and self._connected:
+            self.transport.ping(rfc3339(self.services.clock.time()).encode())
 
     # -- the end ----------------------------------------------------------------------------------
 
     async def _end(self, reason: HangupReason | str) -> None:
         self._executor.abort()
-        for timer in (self._inactivity, self._pinger):
-            if timer is not None:
-                timer.cancel()
+        self.deadlines.close()
+        if self._inviting is not None:
+            await asyncio.wait({self._inviting}, timeout=INVITE_TIMEOUT_S)
         if self._media is not None and self._pumping is not None:
-            await self._bounded(self._media.close(), END_TIMEOUT_S / 2)
-            await asyncio.wait({self._pumping}, timeout=END_TIMEOUT_S / 4)
-        self._disarm()
-        await self._bounded(self._handler.end(str(reason)), END_TIMEOUT_S / 4)
+            await self._bounded(self._media.close(), MEDIA_TIMEOUT_S)
+            await asyncio.wait({self._pumping}, timeout=EVENTS_TIMEOUT_S)
+        if self.transport is not None:
+            await self._bounded(self.transport.ended(), CARRIER_TIMEOUT_S)
+        await self._bounded(self.handler.end(str(reason)), HANDLER_TIMEOUT_S)
         self.ended_at = self.services.clock.time()
         self.state = advance(self.state, Signal.HANGUP)
         try:
             self.services.on_ended(self)  # first, so that whoever is told finds the id free
         finally:
-            self._farewell(reason)
-            if self._transport is not None:
-                self._transport.close(self._close_code(reason))
-            self._transport = None
+            self._part(reason)
             await self._scope.close()
             self.done.set()
+
+    def _part(self, reason: HangupReason | str) -> None:
+        """Say goodbye to the client and let go of the carrier (G120)."""
+        self.main_track_ended()
+        self.emit(farewell(self, reason))
+        transport = self.transport
+        if transport is not None:
+            if self._connected:
+                transport.close(close_code(self, reason))
+            self._dropped_audio = transport.dropped_audio
+        self.transport = None
 
     async def _bounded(self, step: Coroutine[Any, Any, None], timeout: float) -> None:
         """One step of the end; a call ends all the same if it fails."""
@@ -503,36 +387,6 @@ class Session:
         except Exception:  # noqa: BLE001 - the outer edge of the call; it must end all the same
             _log.exception("ending call %s failed", self.id)
 
-    def _close_code(self, reason: HangupReason | str) -> int:
-        """G21."""
-        if self.outcome == "failed":
-            return 1011
-        return 1001 if reason is HangupReason.SERVER_UNAVAILABLE and self.stopping else 1000
-
-    def _farewell(self, reason: HangupReason | str) -> None:
-        """`trackEnd` of the main track, then `hangup`, the last frame (G112, G120)."""
-        now = self._now()
-        ended = self.ended_at or self.started_at
-        if self.answered_at is not None:
-            self.emit(
-                TrackEndEvent(
-                    track_id=self.id,
-                    timestamp=now,
-                    duration=max(0, round((ended - self.answered_at) * 1000)),
-                    ssrc=0,
-                )
-            )
-        self.emit(
-            HangupEvent(
-                track_id=self.id,
-                timestamp=now,
-                reason=str(reason),
-                initiator=initiator_of(reason),
-                start_time=rfc3339(self.started_at),
-                hangup_time=rfc3339(ended),
-                answer_time=rfc3339(self.answered_at) if self.answered_at else None,
-            )
-        )
-
-    def _now(self) -> int:
+    def now_ms(self) -> int:
+        """The stamp of an event that happens now."""
         return self.services.clock.now_ms()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from salon.gateway.events import (
     AsrDeltaEvent,
     AsrFinalEvent,
+    DtmfEvent,
     ErrorEvent,
     Event,
     InterruptionEvent,
@@ -15,6 +16,7 @@ from salon.gateway.events import (
     TrackStartEvent,
 )
 from salon.voice.events import (
+    Dtmf,
     Failed,
     Final,
     Interrupted,
@@ -46,6 +48,8 @@ def translate(event: MediaEvent, main: str, server: str, now: int) -> Event | No
                 start_time=event.start_ms,
                 duration=max(0, event.duration_ms),
             )
+        case Dtmf():
+            return DtmfEvent(track_id=main, timestamp=now, digit=event.digit)
         case Partial() | Final():
             kind = AsrDeltaEvent if isinstance(event, Partial) else AsrFinalEvent
             return kind(

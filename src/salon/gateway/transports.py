@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
 
+from salon.gateway.commands import Command
+from salon.gateway.options import CallOption
+from salon.media import make_codec
 from salon.transport.sockets import MediaSocket
+from salon.voice.leg import AudioLeg, SilentLeg, SocketLeg
+from salon.voice.session import MediaSession
+
+if TYPE_CHECKING:
+    from salon.gateway.session import Session
 
 
 class BaseTransport(ABC):
-    """The client's side of a session. Synchronous, ordered, bounded; after `close` no effect."""
+    """The client's side of a session: its events, and the way its sound comes and goes.
+
+    Events are synchronous, ordered and bounded; after `close` no effect. Sound goes through a leg
+    that the transport gives to the call's `MediaSession`, first `first_leg`, then that of `answer`.
+    """
+
+    call_type: ClassVar[str]
+    """What `/list` calls it: ``webSocket`` or ``webrtc`` (G200)."""
+    ends_at_second_invite: ClassVar[bool] = False
+    """A second `invite` that is not taken ends the call (G52: on `/call` it does)."""
+    main_ssrc: int = 0
+    """Names the packets of the main track in its `trackEnd` (G114); 0 if there are none."""
 
     @abstractmethod
     def send_event(self, event: str) -> None:
         """One event as JSON text."""
-
-    @abstractmethod
-    def send_audio(self, payload: bytes) -> None:
-        """One packet of outgoing sound in the call's codec; may be dropped when late."""
 
     @abstractmethod
     def ping(self, payload: bytes) -> None:
@@ -31,18 +47,57 @@ class BaseTransport(ABC):
     def dropped_audio(self) -> int:
         """Packets dropped because the client reads too slowly."""
 
+    # -- sound ------------------------------------------------------------------------------------
 
-class SocketTransport(BaseTransport):
-    """A WebSocket: text frames for events, binary frames for sound (G11)."""
+    def first_leg(self) -> AudioLeg:
+        """What carries sound before the call is answered; nothing, if that is not agreed on."""
+        return SilentLeg()
 
-    def __init__(self, socket: MediaSocket) -> None:
+    @abstractmethod
+    async def answer(self, option: CallOption, media: MediaSession) -> str:
+        """Prepare `media` for what `option` asks for and give the answer's SDP ("" on `/call`).
+
+        Called at most once. A `SalonError` fails the `invite` (G33). A `hangup` cancels it (G34);
+        in every case `ended` is awaited later, after it has returned.
+        """
+
+    def answered(self) -> None:  # noqa: B027 - optional to override
+        """The client has been told the answer."""
+
+    async def reoffer(self, option: CallOption, media: MediaSession) -> str | None:
+        """A second `invite`: the SDP of another answer, or None where a call is answered once
+        (G52). After a `SalonError` the call goes on as it was."""
+        del option, media
+        return None
+
+    def binary(self, data: bytes) -> None:  # noqa: B027 - optional to override
+        """A binary frame of the client. Where sound comes another way it is discarded (G44)."""
+
+    def add_candidate(self, candidate: str) -> None:  # noqa: B027 - optional to override
+        """A remote candidate, "" ends them; without effect where none are needed (G88).
+        `SalonError` or `ValueError` if it can't be read."""
+
+    def preparse(self, data: str) -> Command | None:
+        """The client's first text frame, if it has a form of this carrier's own (G281); None
+        otherwise. `CommandError` if it has and is wrong."""
+        del data
+        return None
+
+    async def ended(self) -> None:  # noqa: B027 - optional to override
+        """The call is over and its leg closed: let go of everything but the way of events, which is
+        still needed for the farewell. Awaited once, also if the client is gone or never invited;
+        must not take longer than a second."""
+
+
+class EventTransport(BaseTransport):
+    """Events as text frames of a WebSocket; how sound comes is left to who derives from it."""
+
+    def __init__(self, socket: MediaSocket, session: Session) -> None:
         self._socket = socket
+        self._session = session
 
     def send_event(self, event: str) -> None:
         self._socket.send_text(event)
-
-    def send_audio(self, payload: bytes) -> None:
-        self._socket.send_binary(payload)
 
     def ping(self, payload: bytes) -> None:
         self._socket.ping(payload)
@@ -53,3 +108,45 @@ class SocketTransport(BaseTransport):
     @property
     def dropped_audio(self) -> int:
         return self._socket.dropped_audio
+
+
+class SocketTransport(EventTransport):
+    """A WebSocket: text frames for events, binary frames for sound (G11).
+
+    Sound that comes before the answer is kept in the session's `early` (G43).
+    """
+
+    call_type = "webSocket"
+    ends_at_second_invite = True
+
+    def __init__(self, socket: MediaSocket, session: Session) -> None:
+        super().__init__(socket, session)
+        self._agreed: SocketLeg | None = None
+        self._leg: SocketLeg | None = None
+
+    def first_leg(self) -> SocketLeg:
+        """Speech before the `invite` goes out as PCM."""
+        return self._make_leg("pcm")
+
+    async def answer(self, option: CallOption, media: MediaSession) -> str:
+        self._agreed = self._make_leg(option.codec)
+        media.use(self._agreed)
+        return ""
+
+    def answered(self) -> None:
+        leg = self._agreed
+        if leg is not None:
+            for payload in self._session.early.take(leg.codec.name):
+                leg.receive(payload)
+            self._leg = leg
+
+    def binary(self, data: bytes) -> None:
+        """Sound (G40), kept until the call is answered (G43)."""
+        if self._leg is not None:
+            self._leg.receive(data)
+        else:
+            self._session.early.add(data)
+
+    def _make_leg(self, codec: str | None) -> SocketLeg:
+        made = make_codec(codec, pcm_out_rate=self._session.services.pcm_out_rate)
+        return SocketLeg(made, self._socket.send_binary)

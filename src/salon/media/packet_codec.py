@@ -35,7 +35,7 @@ class PacketDecoder(ABC):
     def duration(self, payload: bytes) -> int:
         """Samples at 16 kHz in a payload, without decoding it; 0 if it is damaged."""
 
-    def reset(self) -> None:
+    def reset(self) -> None:  # noqa: B027 - optional to override
         """Forget the past: the next payload starts anew."""
 
 

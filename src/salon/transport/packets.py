@@ -23,6 +23,12 @@ class NegotiationError(SalonError, ValueError):
     code = "negotiation"
 
 
+class AnotherSession(NegotiationError):
+    """The offer begins another ICE session; a new peer can take it."""
+
+    code = "another_session"
+
+
 @dataclass(frozen=True, slots=True)
 class PayloadFormat:
     """What a payload type of a session means (RFC 8866 ``rtpmap`` and ``fmtp``).
@@ -128,8 +134,8 @@ class PacketPeer(ABC):
     async def answer(self, offer: str) -> str:
         """Take an SDP offer, give the answer with all candidates (G145); connecting goes on by
         itself. A second offer of the same ICE session changes directions and formats; one with
-        other ICE credentials raises `NegotiationError`: it needs a new peer. `NegotiationError`
-        also for an offer that is malformed or has no audio to agree on."""
+        other ICE credentials raises `AnotherSession`: it needs a new peer. `NegotiationError` for
+        an offer that is malformed or has no audio to agree on."""
 
     @abstractmethod
     def add_candidate(self, candidate: str) -> None:
@@ -152,19 +158,21 @@ class IceServer:
 
     urls: tuple[str, ...]
     username: str | None = None
-    credential: str | None = None
+    credential: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class PeerOptions:
     """What every peer of a process shares. `external_ip` replaces the address of host candidates
     (G149); `ipv6` keeps IPv6 candidates (G147); `formats` is what may be agreed on, the offer
-    decides the order (G138)."""
+    decides the order (G138). `fresh_identity` asks for a certificate of its own: a peer that takes
+    the place of another one must differ from it, else a browser keeps its old DTLS session."""
 
     ice_servers: tuple[IceServer, ...] = ()
     external_ip: str | None = None
     ipv6: bool = False
     formats: tuple[str, ...] = ("opus", "G722", "PCMU", "PCMA", "telephone-event")
+    fresh_identity: bool = False
 
 
 PeerFactory = Callable[[PeerOptions], PacketPeer]

@@ -26,11 +26,13 @@ _LOG_INTERVAL_S: Final = 10.0
 class Phase(IntEnum):
     """Order within one tick: every callback of a phase runs before any of the next."""
 
-    INBOUND = 0
+    RECEIVE = 0
+    """What packets brought is taken out of the jitter buffers."""
+    INBOUND = 1
     """What came in is evaluated for all calls at once: voice activity."""
-    OUTBOUND = 1
+    OUTBOUND = 2
     """What goes out is mixed, encoded and sent, in the light of that."""
-    AFTER = 2
+    AFTER = 3
     """Meters and housekeeping."""
 
 

@@ -141,6 +141,13 @@ class Level:
     dbfs: float
 
 
+@dataclass(frozen=True, slots=True)
+class Dtmf:
+    """The caller pressed a key: ``0``-``9``, ``*``, ``#``, ``A``-``D``; once per press (G160)."""
+
+    digit: str
+
+
 MediaEvent = (
     Speaking
     | Silence
@@ -156,6 +163,7 @@ MediaEvent = (
     | Failed
     | TurnMeasured
     | Level
+    | Dtmf
 )
 
 

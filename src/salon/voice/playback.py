@@ -70,6 +70,14 @@ class Playback:
         """The track if it is speech."""
         return self.track if isinstance(self.track, SpeechTrack) else None
 
+    @property
+    def shared(self) -> SpeechTrack | None:
+        """The track if others hear the very same frames."""
+        track = self.track
+        if isinstance(track, SpeechTrack) and track.shared and not self.fade_total:
+            return track
+        return None
+
 
 class Player:
     """Owner of the server track of one call."""

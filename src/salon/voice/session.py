@@ -1,20 +1,26 @@
 """One call's media: the object at which the media plane and the event plane meet.
 
-Below it a carrier delivers encoded frames to `receive` and gets encoded frames through `send`.
-Above it one reader takes `events`; commands take effect at the next tick.
+Below it a leg delivers decoded sound to `hear` and gets a frame per tick; above it one reader takes
+`events`; commands take effect at the next tick.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from salon.base import TaskScope
-from salon.media.codec import AudioCodec
 from salon.media.frame import Samples
 from salon.transport.ticker import Phase
 from salon.voice.engine import VoiceEngine
-from salon.voice.events import BargeIn, Failed, Interrupted, MediaEvent, Synthesized, TurnClock
+from salon.voice.events import (
+    BargeIn,
+    Dtmf,
+    Failed,
+    Interrupted,
+    MediaEvent,
+    Synthesized,
+    TurnClock,
+)
 from salon.voice.hearing import Hearing, HearingConfig
+from salon.voice.leg import AudioLeg
 from salon.voice.mailbox import Mailbox
 from salon.voice.playback import Playback, Player
 from salon.voice.recorder import StereoRecorder
@@ -25,34 +31,28 @@ from salon.voice.tts.base import DEFAULT_VOICE, TextToSpeech, VoiceSettings
 class MediaSession:
     """The media of one call. `close` ends it and everything it started.
 
-    A new session can already play (in `codec`) and hears without listening for anything; `listen`
-    tells it what to listen for.
+    A new session can already play (through `leg`) and hears without listening for anything;
+    `listen` tells it what to listen for. It owns its leg: opens it and closes it.
     """
 
-    def __init__(
-        self,
-        session_id: str,
-        engine: VoiceEngine,
-        *,
-        codec: AudioCodec,
-        send: Callable[[bytes], None],
-    ) -> None:
+    def __init__(self, session_id: str, engine: VoiceEngine, *, leg: AudioLeg) -> None:
         self.id = session_id
         self.engine = engine
         self.events: Mailbox[MediaEvent] = Mailbox()
         self.scope = TaskScope(f"call {session_id}")
         self.frames_in = 0
+        """Pieces of sound heard, of whatever length."""
         self.frames_out = 0
         self.muted = False
-        self.codec = codec
+        self.leg = leg
         self.recorder: StereoRecorder | None = None
-        self._send = send
         self._closed = False
         self._speaking = False
         self._answering: TurnClock | None = None
         self.player = Player(engine.clock, self.events.post)
         self.hearing = self._hear(HearingConfig())
         self._tick = engine.ticker.add(self._on_tick, phase=Phase.OUTBOUND)
+        leg.open(self.hear, self._from_leg)
 
     def _hear(self, config: HearingConfig) -> Hearing:
         return Hearing(
@@ -65,12 +65,21 @@ class MediaSession:
             self.hearing.close()
             self.hearing = self._hear(config)
 
-    def receive(self, payload: bytes) -> None:
-        """One packet from the caller, in the call's codec; any size (G40)."""
-        if self._closed:
+    def use(self, leg: AudioLeg) -> None:
+        """Replace the leg, which is closed; from the next tick and packet on. After `close` the new
+        one is closed at once."""
+        if leg is self.leg:
             return
-        samples = self.codec.decode(payload)
-        if not len(samples):
+        self.leg.close()
+        self.leg = leg
+        if self._closed:
+            leg.close()
+        else:
+            leg.open(self.hear, self._from_leg)
+
+    def hear(self, samples: Samples) -> None:
+        """Sound from the caller, ``int16[n]`` 16 kHz, any length but 0; may be read-only."""
+        if self._closed:
             return
         self.frames_in += 1
         if self.muted:
@@ -78,6 +87,11 @@ class MediaSession:
         if self.recorder is not None:
             self.recorder.inbound(samples)
         self.hearing.receive(samples)
+
+    def _from_leg(self, event: MediaEvent) -> None:
+        """What the leg noticed; of a muted caller no key is told (G87)."""
+        if not (self.muted and isinstance(event, Dtmf)):
+            self.events.post(event)
 
     def speech(
         self,
@@ -137,17 +151,24 @@ class MediaSession:
         player = self.player
         recorder = self.recorder
         if player.current is None and recorder is None and not self._speaking:
+            self.leg.idle()
             return
+        playback = player.current
         frame = player.next_frame(self.engine.clock.monotonic())
         if recorder is not None:
             recorder.outbound(frame)
         if frame is not None:
-            self._emit(frame)
-        elif not player.audible:
+            self._emit(frame, playback.shared if playback is not None else None)
+            return
+        self.leg.idle()
+        if not player.audible:
             self._note_speaking()
 
-    def _emit(self, frame: Samples) -> None:
-        self._send(self.codec.encode(frame))
+    def _emit(self, frame: Samples, shared: SpeechTrack | None) -> None:
+        if shared is None:
+            self.leg.send(frame)
+        else:
+            self.leg.send_shared(frame, shared.speech.mix, shared.played - 1)
         self.frames_out += 1
         if not self._speaking:
             self._note_speaking()
@@ -165,6 +186,7 @@ class MediaSession:
         self._closed = True
         self.player.stop()
         self._tick.cancel()
+        self.leg.close()
         self.hearing.close()
         try:
             await self.scope.close()
@@ -172,7 +194,6 @@ class MediaSession:
                 await self.recorder.close()
         finally:
             self.events.close()
-            self._send = lambda _packet: None  # frees whoever carried the call
 
 
 __all__ = ["MediaSession", "Playback", "SpeechTrack"]

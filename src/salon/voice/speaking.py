@@ -18,6 +18,8 @@ import numpy as np
 
 from salon.base import Clock, SalonError, TaskScope
 from salon.media.frame import FRAME_MS, FRAME_SAMPLES, Samples
+from salon.media.packet_codec import PacketEncoder
+from salon.media.packet_codecs import SharedPacketEncoder
 from salon.media.timing import PhonemeTime, WordTime
 from salon.voice.events import Failed, Synthesized
 from salon.voice.tts.base import DEFAULT_VOICE, SpeechChunk, TextToSpeech, VoiceSettings
@@ -115,6 +117,25 @@ class _Waiting:
     samples: Samples | None = None
 
 
+class Mix:
+    """What several listeners hear alike: encoded once per format, frame by frame."""
+
+    __slots__ = ("_encoders",)
+
+    def __init__(self) -> None:
+        self._encoders: dict[str, SharedPacketEncoder] = {}
+
+    def payload(
+        self, key: str, make: Callable[[], PacketEncoder], index: int, frame: Samples
+    ) -> bytes | None:
+        """The payload of frame `index` in the format that `key` names; None if this listener is
+        too far from the others and has to encode for itself."""
+        encoder = self._encoders.get(key)
+        if encoder is None:
+            encoder = self._encoders[key] = SharedPacketEncoder(make())
+        return encoder.encode(index, frame)
+
+
 class Speech:
     """One utterance. `say` pieces, then `end`; `stop` gives up what is not spoken yet.
 
@@ -132,6 +153,7 @@ class Speech:
         notify: Callable[[Synthesized | Failed], None] | None = None,
     ) -> None:
         self.pieces: list[SpokenPiece] = []
+        self.mix = Mix()
         self.play_id = play_id
         self.ended = False
         """No further piece will be appended to `pieces`."""

@@ -332,7 +332,7 @@ def test_a_house_can_be_composed_from_defaults_without_touching_the_disk(
 ) -> None:
     house = compose(settings)
     assert house.describe_agent().name
-    assert set(house.describe_engines()) == {"recognition", "synthesis", "vad", "model"}
+    assert set(house.describe_engines()) == {"recognition", "synthesis", "vad", "model", "webrtc"}
     assert not settings.data_dir.exists()
 
 

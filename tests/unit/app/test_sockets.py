@@ -150,6 +150,6 @@ async def test_servers_that_cannot_answer_an_upgrade_close_it() -> None:
     assert sent == [{"type": "websocket.close", "code": 1008, "reason": ("full " * 100)[:120]}]
 
 
-@pytest.mark.parametrize("path", ["/ws/", "/call/", "/call/webrtc", "/nothing"])
+@pytest.mark.parametrize("path", ["/ws/", "/call/", "/call/webrtc/", "/nothing"])
 def test_G10_other_paths_are_not_found(client: Client, path: str) -> None:
     assert status_of(client(), path) == 404

@@ -231,7 +231,6 @@ async def test_G283_chat_without_a_handler_is_an_error(call: CallPair) -> None:
         {"command": "refer", "caller": "", "callee": "sip:x@y"},
         {"command": "message", "body": "x"},
         {"command": "bridge", "targetSessionId": "other"},
-        {"command": "addIceCandidate", "candidate": ""},
     ],
 )
 async def test_G84_what_a_websocket_call_cannot_do_is_an_error(
@@ -241,6 +240,14 @@ async def test_G84_what_a_websocket_call_cannot_do_is_an_error(
     call.send(command)
     error = await call.expect("error")
     assert command["command"] in error["error"]
+
+
+async def test_G88_candidates_have_no_effect_on_a_websocket_call(call: CallPair) -> None:
+    await call.invite()
+    call.send({"command": "addIceCandidate", "candidate": "nonsense"})
+    call.send({"command": "candidate", "candidates": ["", {"candidate": "more"}]})
+    await asyncio.sleep(1)
+    assert call.names == ["trackStart", "answer"]
 
 
 async def test_custom_and_history_come_back(call: CallPair) -> None:

@@ -15,6 +15,7 @@ from salon.voice.events import (
     MediaEvent,
 )
 from salon.voice.hearing import HearingConfig
+from salon.voice.leg import SocketLeg
 from salon.voice.playback import Playback
 from salon.voice.session import MediaSession
 from salon.voice.speaking import SpeechTrack
@@ -29,7 +30,8 @@ class Call:
     def __init__(self, engine: VoiceEngine) -> None:
         self.engine = engine
         self.sent: list[bytes] = []
-        self.session = MediaSession("call", engine, codec=make_codec("pcm"), send=self.sent.append)
+        self.leg = SocketLeg(make_codec("pcm"), self.sent.append)
+        self.session = MediaSession("call", engine, leg=self.leg)
         self.events: list[MediaEvent] = []
         self._reader = asyncio.ensure_future(self._read())
 
@@ -49,7 +51,7 @@ class Call:
 
     async def talk(self, samples: Samples) -> None:
         for frame in samples.reshape(-1, FRAME_SAMPLES):
-            self.session.receive(frame.tobytes())
+            self.leg.receive(frame.tobytes())
             await asyncio.sleep(0.02)
 
     def speak(self, text: str) -> Playback:

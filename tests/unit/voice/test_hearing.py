@@ -77,7 +77,7 @@ async def test_V155_also_when_the_ring_of_history_has_gone_round() -> None:
 async def test_a_packet_longer_than_the_history_is_heard() -> None:
     async with calling(["x"]) as call:
         call.listen()
-        call.session.receive(tone(4000).tobytes())
+        call.leg.receive(tone(4000).tobytes())
         await asyncio.sleep(0.1)
         await call.talk(silence(600))
         assert call.of(Final)
@@ -217,7 +217,7 @@ async def test_V155_packets_of_any_size_fill_the_ring_of_history() -> None:
         said = tone(640, 300.0)
         sound = np.concatenate((np.zeros(HISTORY_SAMPLES - 3000, np.int16), said, silence(800)))
         for at in range(0, len(sound), 700):
-            call.session.receive(sound[at : at + 700].tobytes())
+            call.leg.receive(sound[at : at + 700].tobytes())
             await asyncio.sleep(700 / 16_000)
         heard = ears(call).heard[0].samples
         first = int(np.flatnonzero(heard)[0])
@@ -302,7 +302,7 @@ async def test_G305_a_burst_is_heard_whole() -> None:
         both = np.concatenate(
             [part for _ in range(2) for part in (silence(500), tone(1600), silence(1500))]
         )
-        call.session.receive(both.tobytes())
+        call.leg.receive(both.tobytes())
         await call.talk(silence(800))
         assert [final.text for final in call.of(Final)] == ["one", "two"]
         assert call.engine.vad.statistics().dropped_samples == 0

@@ -103,7 +103,7 @@ async def test_after_its_end_a_session_does_nothing() -> None:
         await call.session.close()
         frames = len(call.sent)
         call.listen()
-        call.session.receive(tone(20).tobytes())
+        call.leg.receive(tone(20).tobytes())
         call.session.play(Playback(SoundTrack(tone(100)), "bell"))
         await asyncio.sleep(1)
         assert len(call.sent) == frames

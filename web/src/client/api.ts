@@ -11,6 +11,7 @@ export interface Info {
   version: string;
   auth: "none" | "required" | "ok";
   agent?: { name: string; description: string; suggestions: string[] };
+  /** `webrtc` among them, if the server says whether it takes calls that way. */
   engines?: Record<string, EngineInfo>;
   limits?: { maxCalls: number };
 }
@@ -40,6 +41,16 @@ export class ApiError extends Error {
 }
 
 const TIMEOUT = 10_000;
+
+/** Without ICE servers a call still connects where no relay is needed: not worth a long wait. */
+const ICE_TIMEOUT = 1_000;
+
+/** One bad entry would make `RTCPeerConnection` refuse them all. */
+function usable(server: unknown): server is RTCIceServer {
+  const urls = (server as Partial<RTCIceServer> | null)?.urls;
+  const all = Array.isArray(urls) ? urls : [urls];
+  return all.length > 0 && all.every((url) => /^(stun|turn)s?:/.test(String(url)));
+}
 
 /** The HTTP side of Salon. */
 export class SalonApi {
@@ -76,6 +87,17 @@ export class SalonApi {
     return response.status !== 404;
   }
 
+  /** The ICE servers a browser should use; none if the server does not say so in time. */
+  async iceServers(timeout = ICE_TIMEOUT): Promise<RTCIceServer[]> {
+    try {
+      const response = await this.#fetch("/iceservers", {}, timeout);
+      const servers: unknown = response.ok ? await response.json() : [];
+      return Array.isArray(servers) ? servers.filter(usable) : [];
+    } catch {
+      return [];
+    }
+  }
+
   recordings(room: string): Promise<Recording[]> {
     return this.#get(`${this.#roomPath(room)}/recordings`);
   }
@@ -102,9 +124,9 @@ export class SalonApi {
     return response;
   }
 
-  async #fetch(path: string, init: RequestInit = {}): Promise<Response> {
+  async #fetch(path: string, init: RequestInit = {}, timeout = TIMEOUT): Promise<Response> {
     try {
-      return await fetch(this.base + path, { ...init, signal: AbortSignal.timeout(TIMEOUT) });
+      return await fetch(this.base + path, { ...init, signal: AbortSignal.timeout(timeout) });
     } catch {
       throw new ApiError(0, "the server cannot be reached");
     }

@@ -1,8 +1,10 @@
 import { Emitter } from "./emitter";
 import { turnLatency } from "./protocol";
 import type {
+  Answer,
   CallEvent,
   CallFailure,
+  Dtmf,
   Hangup,
   Interruption,
   Metrics,
@@ -23,6 +25,9 @@ export const SAMPLE_RATE = 16_000;
 /** Frames are dropped while more than this waits in the socket: 0.5 s of sound, in bytes. */
 export const MAX_BUFFERED = 16_000;
 
+/** Which way the sound of a call goes. */
+export type AudioPath = "webrtc" | "websocket";
+
 export type CallState = "new" | "connecting" | "live" | "ended";
 
 /** How a call ended. `code` is the WebSocket close code. */
@@ -35,7 +40,7 @@ export interface CallEnd {
 
 export interface CallClientEvents {
   state: CallState;
-  answer: CallEvent;
+  answer: Answer;
   speaking: Speaking;
   silence: Silence;
   asrDelta: Transcript;
@@ -44,6 +49,7 @@ export interface CallClientEvents {
   trackEnd: TrackEnd;
   interruption: Interruption;
   metrics: Metrics;
+  dtmf: Dtmf;
   hangup: Hangup;
   error: CallFailure;
   /** Delays of one turn. */
@@ -55,9 +61,11 @@ export interface CallClientEvents {
   end: CallEnd;
 }
 
-/** The options of `invite`; all that is known of them here is the codec. */
+/** The options of `invite`; what is known of them here is how the sound goes. */
 export interface CallOption {
   codec?: "pcm";
+  /** SDP, for WebRTC. */
+  offer?: string;
   [key: string]: unknown;
 }
 
@@ -67,6 +75,8 @@ export interface CallClientOptions {
   room?: string;
   participant?: string;
   name?: string;
+  /** `websocket` if absent. With `webrtc`, `start` needs an offer and no sound goes over here. */
+  audio?: AudioPath;
   option?: CallOption;
   /** Where Salon runs; the page's own origin if absent. */
   url?: string;
@@ -77,11 +87,12 @@ export interface CallClientOptions {
 
 /**
  * Why a call did not begin. `refused`: the upgrade failed (the browser does not tell why; ask
- * `/health`); `rejected`: the server answered `invite` with an error; `timeout`: no answer.
+ * `/health`); `rejected`: the server answered `invite` with an error; `timeout`: no answer;
+ * `media`: answered, but no sound can go over WebRTC.
  */
 export class CallError extends Error {
   constructor(
-    readonly code: "refused" | "rejected" | "timeout" | "ended",
+    readonly code: "refused" | "rejected" | "timeout" | "media" | "ended",
     message: string,
   ) {
     super(message);
@@ -90,6 +101,10 @@ export class CallError extends Error {
 }
 
 const HANGUP_TIMEOUT = 2_000;
+
+/** Candidates kept until the socket is open; a browser finds far fewer. */
+const MAX_CANDIDATES = 64;
+
 const NAMED = new Set<string>([
   "answer",
   "speaking",
@@ -100,6 +115,7 @@ const NAMED = new Set<string>([
   "trackEnd",
   "interruption",
   "metrics",
+  "dtmf",
   "hangup",
   "error",
 ]);
@@ -114,6 +130,7 @@ export class CallClient extends Emitter<CallClientEvents> {
   #reason = "";
   #sent = 0;
   #dropped = 0;
+  readonly #candidates: string[] = [];
   #started: { resolve: () => void; reject: (error: CallError) => void } | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -135,15 +152,23 @@ export class CallClient extends Emitter<CallClientEvents> {
     return { sent: this.#sent, dropped: this.#dropped };
   }
 
-  /** Connect and `invite`; resolves when the call is answered, else throws `CallError`. */
-  start(): Promise<void> {
+  /**
+   * Connect and `invite`; resolves when the call is answered, else throws `CallError`. `offer` is
+   * the SDP of a WebRTC call.
+   */
+  start(offer?: string): Promise<void> {
     if (this.#state !== "new") throw new CallError("ended", "this call was started already");
-    const { handler = "room", room, participant, name, url } = this.#options;
+    const { handler = "room", room, participant, name, url, audio } = this.#options;
     this.#change("connecting");
     const socketClass = this.#options.WebSocket ?? browserSocket();
-    const socket = new socketClass(socketUrl(url, "/ws", { handler, room, participant, name }));
+    const socket = new socketClass(
+      socketUrl(url, audio === "webrtc" ? "/webrtc" : "/ws", { handler, room, participant, name }),
+    );
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => this.send("invite", { option: { codec: "pcm", ...this.#options.option } });
+    socket.onopen = () => {
+      this.invite(offer);
+      for (const candidate of this.#candidates.splice(0)) this.addIceCandidate(candidate);
+    };
     socket.onmessage = ({ data }) => this.#received(data);
     socket.onclose = ({ code, reason }) => this.#closed(code, reason);
     this.#socket = socket;
@@ -161,6 +186,18 @@ export class CallClient extends Emitter<CallClientEvents> {
     if (this.#socket?.readyState !== OPEN) return false;
     this.#socket.send(JSON.stringify({ command, ...fields }));
     return true;
+  }
+
+  /** Send `invite`; a second one with another offer negotiates a WebRTC call anew. */
+  invite(offer?: string): boolean {
+    const media = offer === undefined ? { codec: "pcm" } : { offer };
+    return this.send("invite", { option: { ...media, ...this.#options.option } });
+  }
+
+  /** Tell the server of an own ICE candidate, "" after the last; never before `invite` (G88). */
+  addIceCandidate(candidate: string): void {
+    if (this.send("addIceCandidate", { candidate }) || this.#state === "ended") return;
+    if (this.#candidates.length < MAX_CANDIDATES) this.#candidates.push(candidate);
   }
 
   /** Send 20 ms of sound: 320 samples at 16 kHz. While muted it goes out as silence. */
@@ -200,6 +237,21 @@ export class CallClient extends Emitter<CallClientEvents> {
     else this.#leave(socket);
   }
 
+  /**
+   * Hang up, answered or not, and wait until the server has let go, at most `most` ms: whoever
+   * calls again as the same participant is then in the room once.
+   */
+  quit(most = HANGUP_TIMEOUT): Promise<void> {
+    this.#hungUp = true;
+    const socket = this.#socket;
+    if (!socket || this.#state === "ended") return Promise.resolve();
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#leave(socket), most);
+    const over = new Promise<void>((resolve) => this.on("end", () => resolve()));
+    if (!this.send("hangup", { initiator: "caller" })) this.#leave(socket);
+    return over;
+  }
+
   /** Close without waiting for the other side's close, which a dead network never brings. */
   #leave(socket: SocketLike): void {
     socket.onclose = socket.onmessage = socket.onopen = null;
@@ -227,8 +279,9 @@ export class CallClient extends Emitter<CallClientEvents> {
   #follow(event: CallEvent): void {
     switch (event.event) {
       case "answer":
-        clearTimeout(this.#timer);
-        this.#change("live");
+        if (!this.#hungUp) clearTimeout(this.#timer);
+        // A WebRTC call is answered again whenever it is negotiated anew.
+        if (this.#state === "connecting") this.#change("live");
         this.#started?.resolve();
         this.#started = undefined;
         break;

@@ -74,6 +74,11 @@ export class Microphone extends Emitter<MicrophoneEvents> {
     return this.#stream?.getAudioTracks()[0]?.getSettings().deviceId;
   }
 
+  /** The sound itself, for WebRTC; owned by this class. */
+  get track(): MediaStreamTrack | undefined {
+    return this.#stream?.getAudioTracks()[0];
+  }
+
   /** Ask for the microphone and begin. Throws `MicrophoneError`. */
   async start(): Promise<void> {
     const { context, deviceId, workletUrl = MICROPHONE_WORKLET } = this.#options;

@@ -87,6 +87,15 @@ export interface CallEvent {
   timestamp?: number;
 }
 
+export interface Answer extends CallEvent {
+  /** Empty unless the sound goes over WebRTC. */
+  sdp?: string;
+}
+
+export interface Dtmf extends CallEvent {
+  digit: string;
+}
+
 export interface Speaking extends CallEvent {
   startTime: number;
 }

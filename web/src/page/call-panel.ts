@@ -1,8 +1,12 @@
+import type { AudioChoice } from "../client/line";
 import { Microphone } from "../client/microphone";
 import { byId, create } from "./dom";
+import { audioChoice } from "./identity";
 import type { Identity } from "./identity";
+import { Keypad } from "./keypad";
 import { LatencyView } from "./latency-view";
 import type { Talk, TalkState } from "./talk";
+import { WayView } from "./way-view";
 
 const LABELS: Record<TalkState, string> = { idle: "Talk", connecting: "Cancel", live: "Hang up" };
 const METER_STEP = 200;
@@ -13,6 +17,7 @@ export class CallPanel {
   readonly #mute = byId<HTMLButtonElement>("mute");
   readonly #interrupt = byId<HTMLButtonElement>("interrupt");
   readonly #device = byId<HTMLSelectElement>("device");
+  readonly #audio = byId<HTMLSelectElement>("audio");
   readonly #level = byId("level");
   readonly #bar = byId("level-bar");
   #shown = 0;
@@ -31,8 +36,14 @@ export class CallPanel {
     });
     navigator.mediaDevices?.addEventListener("devicechange", () => void this.listDevices());
     document.addEventListener("keydown", (event) => this.#key(event));
+    this.#bindAudio();
     this.#follow();
     void this.listDevices();
+  }
+
+  /** Which way the sound of the next call goes, as the user wants it or as the address says. */
+  get audio(): AudioChoice {
+    return audioChoice(this.#audio.value);
   }
 
   toggle(): void {
@@ -64,8 +75,22 @@ export class CallPanel {
     this.#device.value = options.some(({ value }) => value === wanted) ? wanted : "";
   }
 
+  #bindAudio(): void {
+    const given = new URLSearchParams(location.search).get("audio");
+    this.#audio.value = given ? audioChoice(given) : this.identity.audio;
+    this.#audio.addEventListener("change", () => (this.identity.audio = this.audio));
+  }
+
   #follow(): void {
     const { talk } = this;
+    const way = new WayView();
+    const keypad = new Keypad((digit) => talk.press(digit));
+    talk.on("path", (path) => {
+      way.show(path);
+      keypad.show(path === "webrtc");
+    });
+    talk.on("stats", (stats) => way.read(stats));
+    talk.on("digit", (digit) => keypad.taken(digit));
     const latency = new LatencyView();
     talk.on("state", (state) => this.#state(state));
     talk.on("level", (level) => this.#showLevel(level));

@@ -1,3 +1,7 @@
+import type { AudioPath } from "../client/call";
+import type { LineState } from "../client/line";
+import type { RtcStats } from "../client/rtc-stats";
+
 /** What tests ask of the page; nothing here changes what it does. */
 export interface SalonStats {
   framesSent: number;
@@ -8,6 +12,15 @@ export interface SalonStats {
   turns: number;
   calls: number;
   lastTurn: unknown;
+  /** Which way the sound of the last call went. */
+  audioPath: AudioPath | null;
+  connectionState: LineState | "idle";
+  /** The last reading of a WebRTC call. */
+  rtc: RtcStats | null;
+  /** From the offer until sound could flow, a fallback included. */
+  connectMs: number | null;
+  /** Why WebRTC was given up last. */
+  fallback: string | null;
 }
 
 declare global {
@@ -29,6 +42,11 @@ export class DebugStats {
     turns: 0,
     calls: 0,
     lastTurn: null,
+    audioPath: null,
+    connectionState: "idle",
+    rtc: null,
+    connectMs: null,
+    fallback: null,
   };
   #captured = 0;
 
@@ -39,6 +57,24 @@ export class DebugStats {
 
   call(): void {
     this.#stats.calls += 1;
+  }
+
+  connected(path: AudioPath | undefined, ms: number): void {
+    this.#stats.audioPath = path ?? null;
+    this.#stats.connectMs = Math.round(ms);
+    if (path !== "webrtc") this.#stats.rtc = null;
+  }
+
+  state(state: LineState): void {
+    this.#stats.connectionState = state;
+  }
+
+  rtc(stats: RtcStats): void {
+    this.#stats.rtc = stats;
+  }
+
+  fellBack(error: unknown): void {
+    this.#stats.fallback = error instanceof Error ? error.message : String(error);
   }
 
   sent(): void {

@@ -1,5 +1,6 @@
 import { SalonApi } from "../client/api";
 import type { Info } from "../client/api";
+import type { AudioChoice } from "../client/line";
 import { RoomClient } from "../client/room";
 import { CallPanel } from "./call-panel";
 import { CaptionsView } from "./captions-view";
@@ -17,6 +18,8 @@ import { diagnose, hangupInWords, inWords } from "./words";
 
 const WIDE = "(min-width: 52.01rem)";
 const RECORDING_DELAY = 1_500;
+/** So many failed attempts to reconnect are nothing to talk about. */
+const PATIENCE = 3;
 
 /** One room in one browser window: binds the parts of the page together. */
 class Page {
@@ -24,7 +27,8 @@ class Page {
   readonly #room: RoomClient;
   readonly #timeline: TimelineView;
   readonly #captions: CaptionsView;
-  readonly #talk = new Talk(new DebugStats());
+  readonly #talk: Talk;
+  readonly #panel: CallPanel;
   readonly #downloads: Downloads;
   #askedGap = -1;
   #connectionError = false;
@@ -33,7 +37,7 @@ class Page {
   constructor(
     private readonly api: SalonApi,
     private readonly identity: Identity,
-    info: Info,
+    private readonly info: Info,
     private readonly room: string,
   ) {
     this.#cast = { participant: identity.participant, agentName: info.agent?.name || "Agent" };
@@ -41,7 +45,8 @@ class Page {
     this.#timeline = new TimelineView(this.#cast, (index) => this.#room.requestHistory(index));
     this.#captions = new CaptionsView((change) => this.#timeline.follow(change));
     this.#downloads = new Downloads(api, room);
-    new CallPanel(this.#talk, identity, () => this.#startTalking());
+    this.#talk = new Talk(new DebugStats(), () => api.iceServers());
+    this.#panel = new CallPanel(this.#talk, identity, () => this.#startTalking());
     const composer = new Composer((text) => this.#say(text));
     composer.suggest(info.agent?.suggestions ?? []);
     this.#introduce(info);
@@ -76,7 +81,14 @@ class Page {
   #startTalking(): void {
     showError("");
     const { participant, name, device } = this.identity;
-    void this.#talk.start({ room: this.room, participant, name, device });
+    void this.#talk.start({ room: this.room, participant, name, device, audio: this.#audio() });
+  }
+
+  /** What is known not to work is not tried. */
+  #audio(): AudioChoice {
+    const { audio } = this.#panel;
+    const missing = this.info.engines?.webrtc?.available === false;
+    return audio === "auto" && missing ? "websocket" : audio;
   }
 
   #bindName(): void {
@@ -179,9 +191,14 @@ class Page {
   #followTalk(): void {
     const talk = this.#talk;
     talk.on("state", () => this.#showStatus());
-    talk.on("reconnecting", () => {
+    talk.on("reconnecting", (failed) => {
       this.#callLost = true;
-      showError("The call was lost. Reconnecting…");
+      showError(
+        failed < PATIENCE
+          ? "The call was lost. Reconnecting…"
+          : `The call was lost, and ${failed} attempts to bring it back have failed. Trying on; ` +
+              "press Cancel to stop.",
+      );
     });
     talk.on("trouble", (error) => void this.#explainTrouble(error));
     talk.on("failure", ({ error }) => showError(error));
@@ -190,7 +207,7 @@ class Page {
       this.#captions.spoken(participant, { role: "human", own: true, name: "You", text }, final);
     });
     talk.on("over", (end) => {
-      if (end && !end.hungUp) showError("The call was lost.");
+      if (end && !end.hungUp) showError("The call was lost and could not be brought back. Press Talk to call again.");
       else if (end) showError(hangupInWords(end.reason));
       setTimeout(() => void this.#downloads.refresh(), RECORDING_DELAY);
     });

@@ -1,9 +1,14 @@
 import { Backoff } from "../client/backoff";
-import { CallClient, CallError } from "../client/call";
-import type { CallEnd } from "../client/call";
+import { CallError } from "../client/call";
+import type { AudioPath, CallClient, CallEnd } from "../client/call";
 import { Emitter } from "../client/emitter";
+import { Line, RtcMemory } from "../client/line";
+import type { AudioChoice } from "../client/line";
 import { Microphone } from "../client/microphone";
+import { untilOnline, watchNetwork } from "../client/network";
 import type { CallFailure, Transcript, TurnLatency } from "../client/protocol";
+import { RemoteSound } from "../client/remote-sound";
+import type { RtcStats } from "../client/rtc-stats";
 import { Speaker } from "../client/speaker";
 import type { DebugStats } from "./debug";
 
@@ -13,8 +18,8 @@ export interface TalkEvents {
   state: TalkState;
   /** Something to tell the user; the talk may go on. */
   trouble: unknown;
-  /** The connection was lost; an attempt to get it back is under way. */
-  reconnecting: undefined;
+  /** The connection was lost; it is being brought back. How many attempts have failed. */
+  reconnecting: number;
   /** The call is over. `end` is absent if it never began. */
   over: CallEnd | undefined;
   level: number;
@@ -23,6 +28,12 @@ export interface TalkEvents {
   words: { text: string; final: boolean };
   turn: TurnLatency;
   failure: CallFailure;
+  /** Which way the sound goes; absent outside a call. */
+  path: AudioPath | undefined;
+  /** How the sound fares, on WebRTC. */
+  stats: RtcStats;
+  /** The other side took a key press. */
+  digit: string;
   /** The microphone is open: device names are known now. */
   microphone: string | undefined;
 }
@@ -32,9 +43,15 @@ export interface TalkTarget {
   participant: string;
   name: string;
   device: string;
+  audio: AudioChoice;
 }
 
 const RETRIES = 6;
+
+/** A try without any network is none; but a browser may be wrong about it. */
+const OFFLINE_WAIT = 30_000;
+
+const WORTH_RETRYING = new Set(["refused", "timeout", "media"]);
 
 /** Microphone, speaker and call together: what happens between Talk and Hang up. */
 export class Talk extends Emitter<TalkEvents> {
@@ -43,14 +60,23 @@ export class Talk extends Emitter<TalkEvents> {
   #context: AudioContext | undefined;
   #microphone: Microphone | undefined;
   #speaker: Speaker | undefined;
-  #call: CallClient | undefined;
+  #remote: RemoteSound | undefined;
+  #line: Line | undefined;
   #target: TalkTarget | undefined;
   #session = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
   readonly #backoff = new Backoff(500, 8_000);
+  readonly #memory = new RtcMemory();
 
-  constructor(private readonly stats: DebugStats) {
+  constructor(
+    private readonly stats: DebugStats,
+    private readonly iceServers: () => Promise<RTCIceServer[]>,
+  ) {
     super();
+    watchNetwork(() => {
+      this.#memory.clear();
+      this.#line?.networkChanged();
+    });
   }
 
   get state(): TalkState {
@@ -89,9 +115,9 @@ export class Talk extends Emitter<TalkEvents> {
   /** Hang up, or give up calling. */
   stop(): void {
     if (this.#state === "idle") return;
-    const call = this.#call;
-    if (call && call.state !== "ended") {
-      call.hangup();
+    const line = this.#line;
+    if (line && line.state !== "ended") {
+      line.hangup();
       if (this.#state !== "live") this.#finish(undefined);
       else this.#release();
     } else this.#finish(undefined);
@@ -99,14 +125,19 @@ export class Talk extends Emitter<TalkEvents> {
 
   setMuted(muted: boolean): void {
     this.#muted = muted;
-    this.#call?.setMuted(muted);
+    this.#line?.setMuted(muted);
     this.#microphone?.setMuted(muted);
   }
 
   /** Stop the agent, in this browser at once. */
   interrupt(): void {
-    this.#speaker?.flush();
-    this.#call?.interrupt();
+    this.#flush();
+    this.#line?.call?.interrupt();
+  }
+
+  /** Send a key press; false if the call cannot. */
+  press(digit: string): boolean {
+    return this.#line?.insertDTMF(digit) ?? false;
   }
 
   /** Use another microphone from now on. */
@@ -128,8 +159,13 @@ export class Talk extends Emitter<TalkEvents> {
       microphone.stop();
       return;
     }
-    this.#microphone?.stop();
+    const before = this.#microphone;
     this.#microphone = microphone;
+    const { track } = microphone;
+    // The old one is let go last, so that the call is never without.
+    if (track) await this.#line?.setTrack(track);
+    before?.stop();
+    if (session !== this.#session) return;
     microphone.setMuted(this.#muted);
     microphone.on("level", (level) => this.emit("level", level));
     microphone.on("frame", (frame) => this.#sendFrame(frame));
@@ -148,62 +184,126 @@ export class Talk extends Emitter<TalkEvents> {
     speaker.on("report", ({ playing }) => this.emit("agentSpeaking", playing));
   }
 
+  async #openRemote(session: number, stream: MediaStream): Promise<void> {
+    if (session !== this.#session || !this.#context) return;
+    this.#remote?.stop();
+    const remote = new RemoteSound({ context: this.#context, stream });
+    this.#remote = remote;
+    remote.on("playing", (playing) => this.emit("agentSpeaking", playing));
+    remote.on("frame", (frame) => this.stats.received(frame));
+    await remote.start();
+  }
+
   #sendFrame(frame: Int16Array): void {
-    const call = this.#call;
-    if (call?.state !== "live") return;
-    const before = call.statistics;
-    call.sendAudio(frame);
-    if (call.statistics.sent > before.sent) this.stats.sent();
-    else if (call.statistics.dropped > before.dropped) this.stats.dropped();
+    const line = this.#line;
+    if (line?.state !== "live") return;
+    // Over WebRTC the browser sends the track itself.
+    if (line.path === "webrtc" || line.sendAudio(frame)) this.stats.sent();
+    else this.stats.dropped();
+  }
+
+  #flush(): void {
+    this.#speaker?.flush();
+    this.#remote?.flush();
   }
 
   async #dial(session: number): Promise<void> {
-    const target = this.#target;
-    if (!target) return;
-    const { room, participant, name } = target;
-    const call = new CallClient({ room, participant, name });
-    this.#call = call;
-    call.setMuted(this.#muted);
-    this.#wire(call, session);
-    await call.start();
+    const track = this.#microphone?.track;
+    if (!this.#target || !track) return;
+    const { room, participant, name, audio } = this.#target;
+    const began = performance.now();
+    const line = new Line({
+      room,
+      participant,
+      name,
+      choice: audio,
+      track,
+      iceServers: this.iceServers,
+      memory: this.#memory,
+    });
+    this.#line = line;
+    line.setMuted(this.#muted);
+    this.#wire(line, session);
+    await line.start();
     if (session !== this.#session) return;
     this.#backoff.reset();
     this.stats.call();
-    this.#change("live");
-    call.on("end", (end) => this.#ended(session, end));
+    this.stats.connected(line.path, performance.now() - began);
+    this.#live(line);
+    line.on("end", (end) => this.#ended(session, end));
   }
 
-  #wire(call: CallClient, session: number): void {
-    const current = () => session === this.#session && call === this.#call;
+  #live(line: Line): void {
+    this.#change("live");
+    this.emit("path", line.path);
+  }
+
+  #wire(line: Line, session: number): void {
+    const current = () => session === this.#session && line === this.#line;
+    line.on("call", (call) => this.#wireCall(call, () => current() && call === line.call));
+    line.on("remote", (stream) => {
+      this.#openRemote(session, stream).catch((error: unknown) => this.emit("trouble", error));
+    });
+    line.on("fallback", (error) => {
+      this.stats.fellBack(error);
+      this.#remote?.stop();
+      this.#remote = undefined;
+    });
+    line.on("stats", (stats) => {
+      this.stats.rtc(stats);
+      if (current()) this.emit("stats", stats);
+    });
+    line.on("state", (state) => {
+      this.stats.state(state);
+      if (!current()) return;
+      if (state === "reconnecting") this.#interrupted();
+      else if (state === "live" && this.#state === "connecting") this.#live(line);
+    });
+  }
+
+  #wireCall(call: CallClient, current: () => boolean): void {
     call.on("audio", (samples) => {
       this.stats.received(samples);
       if (current()) this.#speaker?.play(samples);
     });
-    call.on("interruption", () => this.#speaker?.flush());
-    call.on("speaking", () => this.emit("speaking", true));
-    call.on("silence", () => this.emit("speaking", false));
-    call.on("asrDelta", ({ text }: Transcript) => this.emit("words", { text, final: false }));
-    call.on("asrFinal", ({ text }: Transcript) => this.emit("words", { text, final: true }));
-    call.on("turn", (turn) => {
+    const when = <E>(then: (event: E) => void) => (event: E) => {
+      if (current()) then(event);
+    };
+    call.on("interruption", when(() => this.#flush()));
+    call.on("speaking", when(() => this.emit("speaking", true)));
+    call.on("silence", when(() => this.emit("speaking", false)));
+    call.on("dtmf", when(({ digit }) => this.emit("digit", digit)));
+    const words = (final: boolean) => when(({ text }: Transcript) => this.emit("words", { text, final }));
+    call.on("asrDelta", words(false));
+    call.on("asrFinal", words(true));
+    call.on("turn", when((turn) => {
       this.stats.turn(turn);
       this.emit("turn", turn);
-    });
-    call.on("error", (failure) => {
+    }));
+    call.on("error", when((failure) => {
       // A failed `invite` rejects `start` and is told from there.
       if (failure.sender !== "invite") this.emit("failure", failure);
-    });
+    }));
+  }
+
+  /** The way of the sound is broken, or may be; the room and its timeline stay. */
+  #interrupted(): void {
+    this.emit("speaking", false);
+    this.#change("connecting");
+    this.emit("reconnecting", 0);
   }
 
   #ended(session: number, end: CallEnd): void {
     if (session !== this.#session) return;
+    this.#remote?.stop();
+    this.#remote = undefined;
+    this.#speaker?.flush();
+    this.emit("agentSpeaking", false);
     if (end.hungUp || !this.#microphone) {
       this.#finish(end);
       return;
     }
-    this.#speaker?.flush();
-    this.emit("speaking", false);
-    this.#change("connecting");
-    this.emit("reconnecting", undefined);
+    this.#interrupted();
     this.#redial(session, end);
   }
 
@@ -212,10 +312,11 @@ export class Talk extends Emitter<TalkEvents> {
       this.#finish(end);
       return;
     }
+    if (this.#backoff.attempt > 0) this.emit("reconnecting", this.#backoff.attempt);
     this.#retry = setTimeout(() => {
-      this.#dial(session).catch((error: unknown) => {
+      this.#dialAgain(session).catch((error: unknown) => {
         if (session !== this.#session) return;
-        if (error instanceof CallError && error.code === "refused") this.#redial(session, end);
+        if (error instanceof CallError && WORTH_RETRYING.has(error.code)) this.#redial(session, end);
         else {
           this.#finish(end);
           this.emit("trouble", error);
@@ -224,11 +325,17 @@ export class Talk extends Emitter<TalkEvents> {
     }, this.#backoff.next());
   }
 
+  async #dialAgain(session: number): Promise<void> {
+    await untilOnline(OFFLINE_WAIT);
+    if (session === this.#session) await this.#dial(session);
+  }
+
   #finish(end: CallEnd | undefined): void {
     this.#session += 1;
     this.#release();
-    this.#call = undefined;
+    this.#line = undefined;
     this.#change("idle");
+    this.emit("path", undefined);
     this.emit("over", end);
   }
 
@@ -237,7 +344,8 @@ export class Talk extends Emitter<TalkEvents> {
     clearTimeout(this.#retry);
     this.#microphone?.stop();
     this.#speaker?.stop();
-    this.#microphone = this.#speaker = undefined;
+    this.#remote?.stop();
+    this.#microphone = this.#speaker = this.#remote = undefined;
     void this.#context?.close();
     this.#context = undefined;
     this.emit("level", 0);

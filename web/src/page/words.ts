@@ -34,6 +34,7 @@ export function inWords(error: unknown): string {
   if (error instanceof CallError) {
     if (error.code === "timeout") return "The server took the call but did not answer it.";
     if (error.code === "rejected") return `The call could not begin: ${error.message}`;
+    if (error.code === "media") return `No sound got through by WebRTC: ${error.message}.`;
     return "The call did not begin.";
   }
   return error instanceof Error ? error.message : String(error);

@@ -10,6 +10,18 @@ from fastapi.responses import JSONResponse
 from salon.app.house import House
 from salon.app.metrics import CONTENT_TYPE
 from salon.base import redact
+from salon.transport.packets import IceServer
+
+
+def ice_server(server: IceServer) -> dict[str, Any]:
+    """One server in the browser's shape; what is not set is left out, as browsers read null as a
+    text."""
+    shown: dict[str, Any] = {"urls": list(server.urls)}
+    if server.username is not None:
+        shown["username"] = server.username
+    if server.credential is not None:
+        shown |= {"credential": server.credential, "credential_type": "password"}
+    return shown
 
 
 def operations(house: House) -> APIRouter:
@@ -44,6 +56,11 @@ def operations(house: House) -> APIRouter:
     async def list_calls() -> dict[str, Any]:
         """The calls under way; secrets in their options are masked (G200)."""
         return {"active_calls": redact(house.gateway.list_calls())}
+
+    @router.get("/iceservers")
+    async def ice_servers() -> list[dict[str, Any]]:
+        """STUN and TURN servers for the browser's ``RTCPeerConnection`` (G149, G205)."""
+        return [ice_server(server) for server in house.settings.ice_servers]
 
     async def kill(session_id: str) -> JSONResponse:
         """End a call (G201)."""

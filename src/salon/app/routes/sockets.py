@@ -17,7 +17,7 @@ from salon.app.middleware import refuse_socket
 from salon.transport.asgi import serve_asgi
 from salon.transport.sockets import Refusal, SocketHandler, UpgradeRequest
 
-MEDIA_PATHS = ("/ws", "/call")
+MEDIA_PATHS = ("/ws", "/call", "/webrtc", "/call/webrtc")
 MAX_TEXT = 64 * 1024
 _SEND_TIMEOUT = 10.0
 

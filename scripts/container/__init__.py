@@ -1,0 +1,1 @@
+"""Runs the steps of the Dockerfile without Docker: `scripts/container.sh`."""
