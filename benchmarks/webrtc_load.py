@@ -303,21 +303,24 @@ class Crowd:
         *commands: dict[str, object],
         option: dict[str, object] | None = None,
         parallel: int = 2,
+        timeout: float = 60.0,
     ) -> list[float]:
         """`count` calls more, `parallel` at a time, while the others go on; their connect times in
-        seconds. A call that can't be opened is left out."""
+        seconds. A call that can't be opened, or not within `timeout` s from the first, is left
+        out."""
         if self._task is None:
             self._task = asyncio.ensure_future(self._send())
         gate = asyncio.Semaphore(parallel)
         times: list[float] = []
+        until = time.monotonic() + timeout
 
         async def one(number: int) -> None:
             async with gate:
                 call = RtcCall(f"{url}?id=load-{number}", sound, option)
                 try:
-                    await call.open(*commands)
-                except (OSError, TimeoutError, websockets.WebSocketException) as error:
-                    print(f"  a call was not opened: {type(error).__name__} {error}")
+                    async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                        await call.open(*commands)
+                except (OSError, TimeoutError, websockets.WebSocketException):
                     await call.end()
                     return
                 times.append(call.connect_s)

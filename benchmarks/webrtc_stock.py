@@ -32,7 +32,7 @@ from aiortc.mediastreams import MediaStreamError
 from webrtc_load import FRAME_S, speech_like
 
 from salon.transport.carriers import choose_carrier
-from salon.transport.packets import MediaPacket, PacketPeer, PayloadFormat, PeerOptions
+from salon.transport.packets import MediaPacket, PacketPeer, PeerOptions
 from salon.transport.ticker import Ticker
 
 RATE = 48_000
@@ -109,11 +109,6 @@ def stock() -> Answer:
 async def echo() -> Answer:
     """Calls by Salon's carrier: every packet is sent back as it is."""
     carrier = await choose_carrier("aiortc", Ticker())
-    formats = (
-        PayloadFormat(111, "opus", 48_000, 2),
-        PayloadFormat(0, "PCMU", 8_000),
-    )
-    del formats
 
     async def answer(offer: str) -> tuple[str, PacketPeer]:
         peer = carrier.make(PeerOptions())

@@ -151,6 +151,9 @@ class Trial:
 
     def _call(self) -> None:
         """A call over /ws into a room, whose agent answers by the image's own voice."""
+        if self._built.variables.get("SALON_TTS") == "none":
+            print("  no call was placed: this image has no voice to answer with", flush=True)
+            return
         url = f"ws://127.0.0.1:{self._port}"
         probe = ("salon", "probe", "websocket", "--sine", "--handler", "room", "--url", url)
         began = time.monotonic()

@@ -211,7 +211,7 @@ def test_without_the_profile_no_password_is_demanded(compose: dict[str, Any]) ->
 def test_compose_publishes_on_loopback_only(compose: dict[str, Any]) -> None:
     for service in compose["services"].values():
         for port in service["ports"]:
-            assert port.startswith(("127.0.0.1:", "${SALON_PUBLISH:-127.0.0.1}:"))
+            assert port.startswith(("127.0.0.1:", "${PUBLISH:-127.0.0.1}:"))
 
 
 @pytest.mark.parametrize("profile", [[], ["--profile", "scale"]])

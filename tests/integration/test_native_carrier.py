@@ -118,10 +118,13 @@ async def test_packets_go_both_ways_with_aiortc(factory: NativeFactory) -> None:
     await peer.close()
     await peer.close()
     assert peer.state is PeerState.CLOSED
+
+    async def hear_all() -> None:
+        while True:
+            await heard.recv()
+
     with pytest.raises(aiortc.mediastreams.MediaStreamError):  # by our BYE
-        async with asyncio.timeout(5):
-            while True:
-                await heard.recv()
+        await asyncio.wait_for(hear_all(), 5)
     await caller.close()
     assert states == [PeerState.CONNECTING, PeerState.CONNECTED]
 

@@ -205,6 +205,7 @@ describe("the WebSocket instead", () => {
     first.accept();
     first.say(event);
     await settle();
+    expect(commands(first).at(-1)).toBe("hangup");
     first.drop(1000);
     await settle();
     expect(FakeSocket.made).toHaveLength(2);
@@ -371,6 +372,7 @@ describe("a network that changes", () => {
     line.networkChanged();
     await settle();
     socket.say({ event: "error", sender: "invite", error: "no" });
+    expect(commands(socket).at(-1)).toBe("hangup");
     socket.drop(1000);
     await settle();
     expect(seen).toMatchObject([{ hungUp: false }]);

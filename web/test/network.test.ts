@@ -9,7 +9,7 @@ afterEach(() => {
 });
 
 /** A browser in the middle of a change. */
-function browser(online: boolean, type: string): { scope: EventTarget; connection: EventTarget & { type: string } } {
+function browser(online: boolean, type: string) {
   const scope = new EventTarget();
   const connection = Object.assign(new EventTarget(), { type });
   vi.stubGlobal("navigator", { onLine: online, connection });

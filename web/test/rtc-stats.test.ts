@@ -6,7 +6,8 @@ import { FakePeer, FakePeerClass } from "./fake-peer";
 
 const reports = (packetsReceived: number, packetsLost: number) => [
   { id: "c", type: "codec", mimeType: "audio/opus", clockRate: 48_000 },
-  { id: "i", type: "inbound-rtp", kind: "audio", jitter: 0.012, packetsReceived, packetsLost, codecId: "c" },
+  { id: "v", type: "inbound-rtp", kind: "video", jitter: 9, packetsReceived: 9, packetsLost: 9 },
+  { id: "i", type: "inbound-rtp", jitter: 0.012, packetsReceived, packetsLost, codecId: "c" },
   { id: "r", type: "remote-inbound-rtp", kind: "audio", fractionLost: 0.25, roundTripTime: 0.0421 },
 ];
 
@@ -31,7 +32,8 @@ describe("StatsReader", () => {
       new StatsReader().read([
         { id: "c", type: "codec", mimeType: "audio/G722", clockRate: 8_000 },
         { id: "o", type: "outbound-rtp", kind: "audio", codecId: "c" },
-        { id: "p", type: "candidate-pair", nominated: true, state: "succeeded", currentRoundTripTime: 0.2 },
+        { id: "q", type: "candidate-pair", nominated: false, currentRoundTripTime: 9 },
+        { id: "p", type: "candidate-pair", nominated: true, currentRoundTripTime: 0.2 },
       ]),
     ).toEqual({ roundTripMs: 200, codec: "G.722, 16 kHz" });
     expect(new StatsReader().read([])).toEqual({});

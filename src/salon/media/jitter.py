@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from math import ceil, inf
+from math import inf
 from typing import Final
 
 from salon.media.frame import FRAME_SAMPLES, SAMPLE_RATE
@@ -343,12 +343,6 @@ class JitterBuffer:
     def __len__(self) -> int:
         return len(self._packets)
 
-    @property
-    def full_ms(self) -> float:
-        """Media between the first packet and the end of the newest."""
-        first = self.first()
-        return 0.0 if first is None else (self._newest_end - first.start) / _SAMPLES_PER_MS
-
     def reset(self) -> None:
         """A new sender follows; what waits is dropped and counted as discarded."""
         self.discarded += len(self._packets) + (self._suspect is not None)
@@ -500,4 +494,4 @@ def _signed(value: int, bits: int) -> int:
 
 def to_ms(samples: float) -> float:
     """Samples at 16 kHz in milliseconds, to a tenth."""
-    return ceil(samples * 10 / _SAMPLES_PER_MS - 0.5) / 10
+    return round(samples / _SAMPLES_PER_MS, 1)

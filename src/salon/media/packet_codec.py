@@ -48,3 +48,6 @@ class PacketEncoder(ABC):
     @abstractmethod
     def encode(self, frame: Samples) -> bytes:
         """``int16[320]``, 20 ms at 16 kHz, to one payload; empty if nothing need be sent (DTX)."""
+
+    def set_expected_loss(self, percent: int) -> None:  # noqa: B027 - optional to override
+        """How much the listener misses (0 to 100): redundancy may be added for it."""

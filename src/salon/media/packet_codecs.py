@@ -333,8 +333,8 @@ def _opus_encoder(parameters: Mapping[str, str]) -> OpusPacketEncoder:
     fec, dtx = given.get("useinbandfec") == "1", given.get("usedtx") == "1"
     if not (limit.isascii() and limit.isdigit() and len(limit) < 10):
         return OpusPacketEncoder(fec=fec, dtx=dtx)
-    bitrate = min(max(int(limit), LOWEST_BITRATE), HIGHEST_BITRATE)
-    return OpusPacketEncoder(bitrate=bitrate, max_bitrate=bitrate, fec=fec, dtx=dtx)
+    most = min(max(int(limit), LOWEST_BITRATE), HIGHEST_BITRATE)
+    return OpusPacketEncoder(bitrate=min(DEFAULT_BITRATE, most), max_bitrate=most, fec=fec, dtx=dtx)
 
 
 class SharedPacketEncoder:

@@ -95,6 +95,10 @@ class AiortcTrack(PacketTrack):
         self.unsent = 0
         self._transmit = transmit
 
+    @property
+    def remote_lost(self) -> float:
+        return self.session.remote.fraction_lost
+
     def send(
         self, payload: bytes, payload_type: int, timestamp: int, *, marker: bool = False
     ) -> None:

@@ -180,8 +180,7 @@ class LibdatachannelPeer(PacketPeer):
     # -- negotiation ------------------------------------------------------------------------------
 
     async def answer(self, offer: str) -> str:
-        if self.state in (PeerState.FAILED, PeerState.CLOSED):
-            raise NegotiationError("the connection is closed")
+        self._check_open()
         description = SessionDescription.parse(offer)
         choice = choose_audio(description, self._options.formats)
         remote = remote_transport(description, choice.media, ipv6=self._options.ipv6)
@@ -194,6 +193,7 @@ class LibdatachannelPeer(PacketPeer):
             raise NegotiationError("the first offer is not answered yet")
         self._remote_ufrag = remote.ufrag
         servers = await resolve_servers(self._options.ice_servers)
+        self._check_open()
         self._open(remote, servers)
         self._local = await self._gather()
         self._track = track = self._make_track(choice)
@@ -202,6 +202,10 @@ class LibdatachannelPeer(PacketPeer):
         self._set_state(PeerState.CONNECTING)
         self._ticking = self._factory.ticker.add(self._tick, Phase.RECEIVE)
         return self._describe(description, choice)
+
+    def _check_open(self) -> None:
+        if self.state in (PeerState.FAILED, PeerState.CLOSED):
+            raise NegotiationError("the connection is closed")
 
     def _open(self, remote: RemoteTransport, servers: list[ResolvedServer]) -> None:
         """Start ICE and DTLS."""
@@ -217,7 +221,7 @@ class LibdatachannelPeer(PacketPeer):
             )
         except (ValueError, RuntimeError) as error:
             raise NegotiationError(f"the offer can't be used: {error}") from None
-        for candidate in (*remote.candidates, *self._early):
+        for candidate in (*remote.candidates[:MAX_CANDIDATES], *self._early):
             self._add(candidate)
         self._early.clear()
         connection.set_local_description(library.Description.Type.Answer)
@@ -243,8 +247,7 @@ class LibdatachannelPeer(PacketPeer):
                 _log.info("candidates were not complete after %.0f s", GATHER_TIMEOUT_S)
                 break
             await self._clock.sleep(_POLL_S)
-            if self.state is PeerState.CLOSED:
-                raise NegotiationError("the connection is closed")
+            self._check_open()
         described = SessionDescription.parse(str(self._connection.local_description()))
         return remote_transport(described, described.media[0], ipv6=self._options.ipv6)
 
@@ -274,23 +277,19 @@ class LibdatachannelPeer(PacketPeer):
         if not text or text == "end-of-candidates":
             return  # the library goes on with what it has
         parsed = Candidate.parse(text)
-        if parsed.ufrag and self._remote_ufrag and parsed.ufrag != self._remote_ufrag:
-            return  # of an ICE session that is over (RFC 8838, 10)
-        if self._connection is not None:
-            self._add(parsed)
-        elif self.state is PeerState.NEW:
-            self._count_candidate()
-            self._early.append(parsed)
-
-    def _count_candidate(self) -> None:
         self._candidates += 1
         if self._candidates > MAX_CANDIDATES:
             raise NegotiationError(f"more than {MAX_CANDIDATES} candidates")
+        if self._connection is not None:
+            self._add(parsed)
+        elif self.state is PeerState.NEW:
+            self._early.append(parsed)
 
     def _add(self, candidate: Candidate) -> None:
         if self.state in (PeerState.FAILED, PeerState.CLOSED):
             return
-        self._count_candidate()
+        if candidate.ufrag and candidate.ufrag != self._remote_ufrag:
+            return  # of another ICE session (RFC 8838, 10)
         if not usable_candidate(candidate, ipv6=self._options.ipv6):
             return
         try:

@@ -107,6 +107,11 @@ class PacketTrack(ABC):
     on_packet: Callable[[MediaPacket], None]
     """Told of every packet of a negotiated payload type, in order of arrival; set by the user."""
 
+    @property
+    def remote_lost(self) -> float:
+        """The part (0 to 1) of our packets that the peer missed, by its last report."""
+        return 0.0
+
     @abstractmethod
     def send(
         self, payload: bytes, payload_type: int, timestamp: int, *, marker: bool = False

@@ -18,6 +18,8 @@ from salon.voice.events import Dtmf, MediaEvent
 from salon.voice.leg import AudioLeg
 from salon.voice.speaking import Mix
 
+LOSS_PERIOD = 100
+"""Packets between two looks at what the listener misses."""
 TAIL_FRAMES = 10
 """Silence sent after the last sound, so that the listener's decoder ends in silence and has nothing
 to conceal; then nothing is sent until there is sound again."""
@@ -50,6 +52,8 @@ class PacketLeg(AudioLeg):
         self._timing: OutgoingClock | None = None
         self._key = ""
         self._units = 0
+        self._loss = 0
+        self._until_look = LOSS_PERIOD
         self._digits = TelephoneEventReceiver()
         self._ssrc: int | None = None
         self._tail = 0
@@ -137,6 +141,8 @@ class PacketLeg(AudioLeg):
     def send_shared(self, frame: Samples, mix: Mix, index: int) -> None:
         self._tail = TAIL_FRAMES
         if self._encoder is not None:
+            if self._loss:
+                mix.expect_loss(self._loss)
             payload = mix.payload(self._key, self._make_encoder, index, frame)
             self._transmit(self._encoder.encode(frame) if payload is None else payload)
 
@@ -153,6 +159,17 @@ class PacketLeg(AudioLeg):
         timestamp, marker = timing.next(self._units, self._clock.monotonic())
         if payload:
             track.send(payload, sender.payload_type, timestamp, marker=marker)
+        self._until_look -= 1
+        if self._until_look <= 0:
+            self._until_look = LOSS_PERIOD
+            self._look(track)
+
+    def _look(self, track: PacketTrack) -> None:
+        """Redundancy follows what the listener reports to miss."""
+        loss = round(track.remote_lost * 100)
+        if loss != self._loss and self._encoder is not None:
+            self._loss = loss
+            self._encoder.set_expected_loss(loss)
 
     def close(self) -> None:
         if self._tick is not None:

@@ -120,10 +120,18 @@ class _Waiting:
 class Mix:
     """What several listeners hear alike: encoded once per format, frame by frame."""
 
-    __slots__ = ("_encoders",)
+    __slots__ = ("_encoders", "_loss")
 
     def __init__(self) -> None:
         self._encoders: dict[str, SharedPacketEncoder] = {}
+        self._loss = 0
+
+    def expect_loss(self, percent: int) -> None:
+        """What a listener misses; the mix is made for the one that misses most."""
+        if percent > self._loss:
+            self._loss = percent
+            for encoder in self._encoders.values():
+                encoder.encoder.set_expected_loss(percent)
 
     def payload(
         self, key: str, make: Callable[[], PacketEncoder], index: int, frame: Samples
@@ -133,6 +141,8 @@ class Mix:
         encoder = self._encoders.get(key)
         if encoder is None:
             encoder = self._encoders[key] = SharedPacketEncoder(make())
+            if self._loss:
+                encoder.encoder.set_expected_loss(self._loss)
         return encoder.encode(index, frame)
 
 

@@ -108,16 +108,14 @@ def test_span_and_number_are_bounded_and_the_oldest_go() -> None:
     buffer = JitterBuffer(16_000, max_depth_ms=400)
     for number in range(100):
         put(buffer, 1000 + number, 10.0)
-    assert buffer.full_ms <= 420
+    assert len(buffer) == 20
     assert drain(buffer)[-1] == 1099
     assert buffer.discarded == 100 - 20
     small = JitterBuffer(16_000, max_packets=4)
     for number in (0, 2, 4, 6, 8, 10):
         put(small, 1000 + number, 10.0)
     assert len(small) == 4
-    assert small.full_ms > 0
     assert (small.discarded, small.passed_over) == (2, 1)
-    assert JitterBuffer(16_000).full_ms == 0
 
 
 def test_one_strange_packet_is_dropped_and_two_restart() -> None:

@@ -265,7 +265,7 @@ def test_RFC7587_usedtx_saves_packets_in_silence() -> None:
     [
         ("12000", 12_000),
         ("1", 6_000),
-        ("510000", 64_000),
+        ("510000", 24_000),
         ("fast", 24_000),
         ("", 24_000),
         ("-5", 24_000),
@@ -273,7 +273,7 @@ def test_RFC7587_usedtx_saves_packets_in_silence() -> None:
         ("\u0663\u0664\u0665\u0666\u0667", 24_000),
     ],
 )
-def test_RFC7587_maxaveragebitrate_is_kept_within_6000_to_64000(asked: str, expected: int) -> None:
+def test_RFC7587_maxaveragebitrate_is_a_limit_from_6000_on(asked: str, expected: int) -> None:
     sound = speechlike(16_000)
     plain = OpusEncoder(bitrate=expected, fec=False)
     wanted = [plain.encode(frame) for frame in sound.reshape(-1, 320)]

@@ -6,7 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from tests.unit.media.network_traces import (
+
+from salon.media import Samples
+from salon.media.playout import Playout
+
+from .network_traces import (
     Arrival,
     Heard,
     Relay,
@@ -21,9 +25,6 @@ from tests.unit.media.network_traces import (
     silence,
     uniform_jitter,
 )
-
-from salon.media import Samples
-from salon.media.playout import Playout
 
 LAN = uniform_jitter(0.002)
 FRAME = 20.0
@@ -72,17 +73,17 @@ def test_depth_follows_p95_jitter(
     jitter: Callable[[np.random.Generator, int], np.ndarray], ordered: bool, packet_ms: int
 ) -> None:
     relay = Relay(jitter=jitter, ordered=ordered)
-    arrivals = relay.relay(schedule(90, packet_ms=packet_ms))
+    arrivals = relay.relay(schedule(60, packet_ms=packet_ms))
     true = jitter_p95_ms(arrivals)
     playout, heard = heard_by(arrivals)
     depth = depths(heard, 10)
     spoken = delays(heard, 10)
     assert abs(depth.mean() - true) <= FRAME
     assert abs(spoken.mean() - BASE - true) <= 2 * FRAME
-    assert abs(playout.statistics().jitter_p95_ms - true) <= FRAME
+    assert abs(playout.statistics().jitter_p95_ms - true) <= max(FRAME, 0.25 * true)
     assert spoken.max() < BASE + 400
     # Lateness up to p95 is no loss, and beyond it mostly isn't, either.
-    assert playout.statistics().concealed_ms < 0.06 * 90_000
+    assert playout.statistics().concealed_ms < 0.06 * 60_000
 
 
 @pytest.mark.parametrize("loss", [0.05, 0.15])
@@ -161,7 +162,11 @@ def test_V26_reordered_packets_are_not_lost() -> None:
 
 
 @pytest.mark.parametrize("ppm", [200, -200])
-@pytest.mark.parametrize("jitter", [LAN, gamma_jitter(0.06)], ids=["lan", "gamma-60"])
+@pytest.mark.parametrize(
+    "jitter",
+    [LAN, pytest.param(gamma_jitter(0.06), marks=pytest.mark.slow)],
+    ids=["lan", "gamma-60"],
+)
 def test_clock_drift_of_ten_minutes_leaves_no_trace(
     ppm: int, jitter: Callable[[np.random.Generator, int], np.ndarray]
 ) -> None:

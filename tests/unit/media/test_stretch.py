@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.media.signals import int16_arrays, peak_frequency, speechlike, tone
 
 from salon.media import Samples, from_dbfs
 from salon.media.stretch import (
@@ -18,6 +17,8 @@ from salon.media.stretch import (
     cross_fade,
     likeness,
 )
+
+from .signals import int16_arrays, peak_frequency, speechlike, tone
 
 
 def noise(n: int, dbfs: float) -> Samples:

@@ -89,16 +89,16 @@ class FakeClock(Clock):
     """Its sleep takes no time but its own."""
 
     def __init__(self) -> None:
-        self.now = 50.0
+        self.at = 50.0
 
     def time(self) -> float:
-        return 1_700_000_000.0 + self.now
+        return 1_700_000_000.0 + self.at
 
     def monotonic(self) -> float:
-        return self.now
+        return self.at
 
     async def sleep(self, seconds: float) -> None:
-        self.now += seconds
+        self.at += seconds
         await asyncio.sleep(0)
 
 
@@ -255,8 +255,8 @@ class Stage:
 
     def ticks(self, count: int = 1) -> None:
         for _ in range(count):
-            self.clock.now += 0.02
-            self.loop.advance(0.02)
+            self.clock.at += 0.02
+            self.loop.advance(0.0201)  # the deadline for certain
 
     def wait(self, seconds: float) -> None:
         self.ticks(round(seconds / 0.02))
@@ -332,7 +332,7 @@ def test_the_key_is_private_and_renewed() -> None:
     assert stat.S_IMODE(files.directory.stat().st_mode) == 0o700
     assert stat.S_IMODE(Path(first.key).stat().st_mode) == 0o600
     assert "BEGIN CERTIFICATE" in Path(first.certificate).read_text()
-    clock.now += RENEW_AFTER_S + 1
+    clock.at += RENEW_AFTER_S + 1
     second = files.current()
     assert second != first
     assert len(list(files.directory.iterdir())) == 2
@@ -419,7 +419,7 @@ async def test_gathering_that_does_not_end_is_cut_off(
     monkeypatch.setattr(FakeConnection, "gathering_state", lambda _self: GatheringState.InProgress)
     with caplog.at_level(logging.INFO, "salon.transport"):
         assert "a=candidate" in await stage.peer().answer(OFFER)
-    assert stage.clock.now == pytest.approx(50.0 + native.GATHER_TIMEOUT_S, abs=0.01)
+    assert stage.clock.at == pytest.approx(50.0 + native.GATHER_TIMEOUT_S, abs=0.01)
     assert "not complete" in caplog.text
 
 
@@ -429,7 +429,7 @@ async def test_closing_while_candidates_are_gathered(
     monkeypatch.setattr(FakeConnection, "gathering_state", lambda _self: GatheringState.InProgress)
     peer = stage.peer()
     answering = asyncio.ensure_future(peer.answer(OFFER))
-    while not FakeLibrary.made:
+    while not FakeLibrary.made and not answering.done():
         await asyncio.sleep(0)
     await peer.close()
     with pytest.raises(NegotiationError, match="closed"):
@@ -442,6 +442,7 @@ async def test_candidates_wait_for_the_offer_and_are_filtered(stage: Stage) -> N
     peer = stage.peer()
     peer.add_candidate("candidate:1 1 udp 5 192.0.2.8 1111 typ host")
     peer.add_candidate("a=candidate:1 1 udp 5 0c5ee9c2.local 1111 typ host")
+    peer.add_candidate("candidate:1 1 udp 5 192.0.2.10 1111 typ host ufrag gone")
     await peer.answer(OFFER)
     peer.add_candidate("candidate:1 1 tcp 5 192.0.2.9 9 typ host tcptype active")
     peer.add_candidate("candidate:1 1 udp 5 192.0.2.10 1111 typ host ufrag gone")
@@ -465,6 +466,8 @@ async def test_the_number_of_candidates_is_bounded(stage: Stage) -> None:
         peer.add_candidate(line)
     with pytest.raises(NegotiationError, match="more than 200"):
         peer.add_candidate(line)
+    await peer.answer(OFFER)
+    assert len(FakeLibrary.made[0].candidates) == native.MAX_CANDIDATES + 1
 
 
 # -- ICE servers ----------------------------------------------------------------------------------
@@ -584,7 +587,7 @@ async def test_received_packets_are_handed_over_with_the_time_of_the_tick(stage:
     connection.track.incoming += [build_rtp(50, 9, 0, 7, b"x"), b"\x80"]
     stage.ticks()
     assert [packet.payload for packet in stage.packets] == [b"0", b"1", b"2"]
-    assert {packet.arrival for packet in stage.packets} == {stage.clock.now}
+    assert {packet.arrival for packet in stage.packets} == {stage.clock.at}
     figures = peer.statistics()
     assert (figures.packets_received, figures.rejected) == (3, 2)
 

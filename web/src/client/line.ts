@@ -146,11 +146,11 @@ export class Line extends Emitter<LineEvents> {
   // -- making the call --------------------------------------------------------------------------
 
   async #connect(): Promise<void> {
-    const { choice = "auto" } = this.#options;
-    const server = new URL(this.#options.url ?? globalThis.location?.href).origin;
-    const possible = this.#options.RTCPeerConnection ?? (this.#options.RTCPeerConnection !== null && hasWebRtc());
-    if (choice === "webrtc" && !possible) throw new CallError("media", "this browser has no WebRTC");
+    const { choice = "auto", url, RTCPeerConnection: peerClass } = this.#options;
+    const server = new URL(url ?? globalThis.location?.href).origin;
+    const possible = peerClass === undefined ? hasWebRtc() : peerClass !== null;
     const tried = choice === "webrtc" || (choice === "auto" && possible && !this.#memory.has(server));
+    if (tried && !possible) throw new CallError("media", "this browser has no WebRTC");
     if (tried) {
       try {
         await this.#startRtc();

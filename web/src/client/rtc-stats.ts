@@ -32,7 +32,7 @@ export class StatsReader {
     const inbound = find("inbound-rtp", audio);
     const outbound = find("outbound-rtp", audio);
     const remote = find("remote-inbound-rtp", audio);
-    const pair = find("candidate-pair", ({ nominated, state }) => !!nominated && state === "succeeded");
+    const pair = find("candidate-pair", ({ nominated }) => nominated === true);
     const roundTrip = number(remote?.roundTripTime) ?? number(pair?.currentRoundTripTime);
     const jitter = number(inbound?.jitter);
     const lostOut = number(remote?.fractionLost);
@@ -49,7 +49,8 @@ export class StatsReader {
 
   /** Late packets count as lost first and as received later, so the difference may be negative. */
   #lost(inbound: Report): number | undefined {
-    const now = { received: number(inbound.packetsReceived) ?? 0, lost: number(inbound.packetsLost) ?? 0 };
+    const count = (key: string) => number(inbound[key]) ?? 0;
+    const now = { received: count("packetsReceived"), lost: count("packetsLost") };
     const received = now.received - this.#before.received;
     const lost = Math.max(0, now.lost - this.#before.lost);
     this.#before = now;
@@ -61,7 +62,12 @@ function number(value: unknown): number | undefined {
   return typeof value === "number" && Number.isFinite(value) ? value : undefined;
 }
 
-const CODECS: Record<string, string> = { opus: "Opus", pcmu: "G.711 µ-law", pcma: "G.711 A-law", g722: "G.722" };
+const CODECS: Record<string, string> = {
+  opus: "Opus",
+  pcmu: "G.711 µ-law",
+  pcma: "G.711 A-law",
+  g722: "G.722",
+};
 
 function codecName(report: Report | undefined): string | undefined {
   const type = String(report?.mimeType ?? "").replace(/^audio\//i, "");

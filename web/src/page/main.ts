@@ -18,6 +18,7 @@ import { diagnose, hangupInWords, inWords } from "./words";
 
 const WIDE = "(min-width: 52.01rem)";
 const RECORDING_DELAY = 1_500;
+const LOST = "The call was lost and could not be brought back. Press Talk to call again.";
 /** So many failed attempts to reconnect are nothing to talk about. */
 const PATIENCE = 3;
 
@@ -207,7 +208,7 @@ class Page {
       this.#captions.spoken(participant, { role: "human", own: true, name: "You", text }, final);
     });
     talk.on("over", (end) => {
-      if (end && !end.hungUp) showError("The call was lost and could not be brought back. Press Talk to call again.");
+      if (end && !end.hungUp) showError(LOST);
       else if (end) showError(hangupInWords(end.reason));
       setTimeout(() => void this.#downloads.refresh(), RECORDING_DELAY);
     });

@@ -229,13 +229,7 @@ export class Talk extends Emitter<TalkEvents> {
     this.#backoff.reset();
     this.stats.call();
     this.stats.connected(line.path, performance.now() - began);
-    this.#live(line);
     line.on("end", (end) => this.#ended(session, end));
-  }
-
-  #live(line: Line): void {
-    this.#change("live");
-    this.emit("path", line.path);
   }
 
   #wire(line: Line, session: number): void {
@@ -257,7 +251,10 @@ export class Talk extends Emitter<TalkEvents> {
       this.stats.state(state);
       if (!current()) return;
       if (state === "reconnecting") this.#interrupted();
-      else if (state === "live" && this.#state === "connecting") this.#live(line);
+      else if (state === "live") {
+        this.#change("live");
+        this.emit("path", line.path);
+      }
     });
   }
 
@@ -273,17 +270,20 @@ export class Talk extends Emitter<TalkEvents> {
     call.on("speaking", when(() => this.emit("speaking", true)));
     call.on("silence", when(() => this.emit("speaking", false)));
     call.on("dtmf", when(({ digit }) => this.emit("digit", digit)));
-    const words = (final: boolean) => when(({ text }: Transcript) => this.emit("words", { text, final }));
+    const words = (final: boolean) =>
+      when(({ text }: Transcript) => this.emit("words", { text, final }));
     call.on("asrDelta", words(false));
     call.on("asrFinal", words(true));
-    call.on("turn", when((turn) => {
+    const onTurn = (turn: TurnLatency) => {
       this.stats.turn(turn);
       this.emit("turn", turn);
-    }));
-    call.on("error", when((failure) => {
+    };
+    call.on("turn", when(onTurn));
+    const onError = (failure: CallFailure) => {
       // A failed `invite` rejects `start` and is told from there.
       if (failure.sender !== "invite") this.emit("failure", failure);
-    }));
+    };
+    call.on("error", when(onError));
   }
 
   /** The way of the sound is broken, or may be; the room and its timeline stay. */
@@ -316,11 +316,12 @@ export class Talk extends Emitter<TalkEvents> {
     this.#retry = setTimeout(() => {
       this.#dialAgain(session).catch((error: unknown) => {
         if (session !== this.#session) return;
-        if (error instanceof CallError && WORTH_RETRYING.has(error.code)) this.#redial(session, end);
-        else {
-          this.#finish(end);
-          this.emit("trouble", error);
+        if (error instanceof CallError && WORTH_RETRYING.has(error.code)) {
+          this.#redial(session, end);
+          return;
         }
+        this.#finish(end);
+        this.emit("trouble", error);
       });
     }, this.#backoff.next());
   }

@@ -11,11 +11,11 @@ _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 CALL_PATH = "/ws"
 
 
-def call_url(url: str, query: Mapping[str, str | None]) -> str:
-    """The URL of a call. Without a path it is `/ws`; http(s) becomes ws(s). None values are left
-    out; what `url` has in its own query stays unless `query` names it too."""
+def call_url(url: str, query: Mapping[str, str | None], default_path: str = CALL_PATH) -> str:
+    """The URL of a call. Without a path it is `default_path`; http(s) becomes ws(s). None values
+    are left out; what `url` has in its own query stays unless `query` names it too."""
     scheme, netloc, path, given = _split(url)
-    return _join(scheme, netloc, path if path not in {"", "/"} else CALL_PATH, given, query)
+    return _join(scheme, netloc, path if path not in {"", "/"} else default_path, given, query)
 
 
 def room_url(url: str, room: str, query: Mapping[str, str | None]) -> str:

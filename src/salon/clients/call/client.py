@@ -8,10 +8,10 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from salon.base import SYSTEM_CLOCK, Clock
-from salon.clients.call.addresses import call_url
+from salon.clients.call.addresses import CALL_PATH, call_url
 from salon.clients.call.connection import Connection
 from salon.clients.call.errors import CallFailed, ClientError
 from salon.clients.call.events import CallEvent, parse_object
@@ -34,6 +34,9 @@ class CallClient:
     can be late; both are bounded, and what was dropped is counted. After the end of the connection
     every sending method raises `CallClosed`.
     """
+
+    path: ClassVar[str] = CALL_PATH
+    """Where such calls are placed, if the URL names no path."""
 
     def __init__(self, connection: Connection, *, clock: Clock = SYSTEM_CLOCK) -> None:
         """Use `connect` instead."""
@@ -83,7 +86,7 @@ class CallClient:
             "name": name,
         }
         connection = await Connection.open(
-            call_url(url, query), api_key=api_key, open_timeout=open_timeout, tls=tls
+            call_url(url, query, cls.path), api_key=api_key, open_timeout=open_timeout, tls=tls
         )
         call = cls(connection, clock=clock)
         try:
@@ -119,11 +122,16 @@ class CallClient:
         await self.send({"command": "invite", "option": {"codec": codec} | _fields(given)})
         if timeout is None:
             return None
+        return await self._answered(timeout)
+
+    async def _answered(self, timeout: float | None) -> CallEvent:
+        """The `answer`; `CallFailed` if something else comes of the invite."""
         event = await self.wait_for("answer", "reject", "hangup", "error", timeout=timeout)
         while event is not None and _harmless(event):
             event = await self.wait_for("answer", "reject", "hangup", "error", timeout=timeout)
         if event is None:
-            raise CallFailed(f"the server did not answer within {timeout:g} s")
+            within = "" if timeout is None else f" within {timeout:g} s"
+            raise CallFailed(f"the server did not answer{within}")
         if event.name != "answer":
             why = event.data.get("error") or event.data.get("reason") or "no reason given"
             raise CallFailed(f"the server did not take the call: {why}", event)

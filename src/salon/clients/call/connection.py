@@ -108,6 +108,11 @@ class Connection:
         except ConnectionClosed:
             raise self._closed() from None
 
+    def require_open(self) -> None:
+        """`CallClosed` after the end."""
+        if self._socket.close_code is not None:
+            raise self._closed()
+
     async def wait_closed(self) -> None:
         """Wait until the connection has ended and everything received was handed on."""
         if self._reader is not None:
