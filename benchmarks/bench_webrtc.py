@@ -18,6 +18,7 @@ import contextlib
 import json
 import math
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -40,6 +41,8 @@ LIMIT_MS = 22.0
 NATIVE_LIMIT_MS = 15.0
 LOST_PERCENT = 5.0
 PACKETS_A_SECOND = 45.0
+PLAYED_S = 10
+"""Length of the sound that calls play over and over; each holds it decoded, 32 kB a second."""
 SETTLE_S = 3.0
 GROW_TIMEOUT_S = 30.0
 PEER = Path(__file__).resolve().parent / "webrtc_stock.py"
@@ -70,7 +73,7 @@ class Variant:
 
 @contextlib.contextmanager
 def salon(carrier: str, calls: int) -> Iterator[Server]:
-    """A whole server, with a minute of sound to play."""
+    """A whole server, with a sound to play."""
     environment = {
         "SALON_MAX_CALLS": str(calls + 8),
         "SALON_STORE_URL": "memory://",
@@ -79,8 +82,8 @@ def salon(carrier: str, calls: int) -> Iterator[Server]:
     with running_server(environment=environment) as server:
         media = server.data_dir / "media"
         media.mkdir(parents=True, exist_ok=True)
-        wav = WavWriter(media / "long.wav", 16_000, 1)
-        wav.write(speech_like(120, 16_000))
+        wav = WavWriter(media / "music.wav", 16_000, 1)
+        wav.write(speech_like(PLAYED_S, 16_000))
         wav.close()
         yield Server(f"{server.ws_url}/webrtc", server.pid)
 
@@ -103,8 +106,6 @@ def peer(kind: str, _calls: int) -> Iterator[Server]:
 
 
 def listening(port: int) -> bool:
-    import socket
-
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
@@ -113,15 +114,13 @@ def variants() -> list[Variant]:
     """What is measured, in this order."""
     opus, pcmu = opus_sound(), pcmu_sound()
     whole: dict[str, Any] = {
-        "commands": ({"command": "play", "url": "long.wav"},),
+        "commands": ({"command": "play", "url": "music.wav"},),
         "option": {"vad": {"type": "silero"}},
     }
     found = [
         Variant("salon", "Salon, Opus", lambda n: salon("aiortc", n), opus, LIMIT_MS, **whole),
         Variant("stock", "stock aiortc, Opus", lambda n: peer("stock", n), opus),
-        Variant(
-            "packets", "packets only", lambda n: peer("echo", n), opus, every_count=False
-        ),
+        Variant("packets", "packets only", lambda n: peer("echo", n), opus, every_count=False),
         Variant(
             "pcmu", "Salon, PCMU", lambda n: salon("aiortc", n), pcmu, every_count=False, **whole
         ),
@@ -184,9 +183,7 @@ async def measure(
     return results
 
 
-async def measure_windows(
-    crowd: Crowd, pid: int, windows: int, seconds: float
-) -> dict[str, Any]:
+async def measure_windows(crowd: Crowd, pid: int, windows: int, seconds: float) -> dict[str, Any]:
     """Medians of `windows` stretches of `seconds`."""
     meter = Meter(pid)
     own = psutil.Process()
@@ -203,6 +200,8 @@ async def measure_windows(
         window = crowd.window(took)
         calls = len(crowd.calls)
         window["ms"] = meter.own * 1000 / calls / took
+        # of a second of sound that was delivered: more than `ms` if the server fell behind
+        window["ms_delivered"] = window["ms"] * 50 / max(window["packets_per_call_second"], 0.1)
         window["busy_percent"] = 100 * meter.own / took
         window["workers_ms"] = meter.children * 1000 / calls / took
         window["client_ms"] = (sum(own.cpu_times()[:2]) - mine) * 1000 / calls / took
@@ -248,7 +247,7 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 HEAD = (
-    f"{'':24}{'calls':>6}{'ms':>8}{'workers':>9}{'packets/s':>11}{'lost %':>8}{'late p95':>10}"
+    f"{'':24}{'calls':>6}{'ms':>8}{'per 50':>8}{'packets/s':>11}{'lost %':>8}{'late p95':>10}"
     f"{'MB/call':>9}{'connect':>9}{'p95':>7}"
 )
 
@@ -256,7 +255,7 @@ HEAD = (
 def line(result: dict[str, Any]) -> str:
     """One row of the table."""
     row = (
-        f"{result['what']:24}{result['calls']:>6}{result['ms']:>8.2f}{result['workers_ms']:>9.2f}"
+        f"{result['what']:24}{result['calls']:>6}{result['ms']:>8.2f}{result['ms_delivered']:>8.2f}"
         f"{result['packets_per_call_second']:>11.1f}{result['lost_percent']:>8.2f}"
         f"{result['late_p95_ms']:>10.1f}{result['mb_per_call']:>9.2f}"
         f"{result['connect_ms']:>9.0f}{result['connect_p95_ms']:>7.0f}"
@@ -281,7 +280,7 @@ def missed(results: list[dict[str, Any]]) -> list[str]:
         for result in results
         if result["limit_ms"] is not None
         and result["wanted"] == largest
-        and (result["ms"] > result["limit_ms"] or result["collapsed"])
+        and (result["ms_delivered"] > result["limit_ms"] or result["collapsed"])
     ]
 
 

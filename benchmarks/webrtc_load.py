@@ -13,6 +13,7 @@ import math
 import statistics
 import struct
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,8 +31,10 @@ from aiortc import (
     RTCIceTransport,
 )
 
+from salon.base import ConfigurationError
 from salon.media.g711 import encode_ulaw
 from salon.media.opus import OpusEncoder
+from salon.testing.speech import speak
 from salon.transport import aiortc_hook as hook
 from salon.transport.aiortc_peer import to_aiortc
 from salon.transport.sdp import SessionDescription
@@ -40,6 +43,7 @@ FRAME_S = 0.02
 GROUPS = 10
 """Calls send at this many different moments of a frame, as callers do who know nothing of each
 other."""
+SAYINGS = ("What are your opening hours on Saturday?", "I would like to change my order, please.")
 ANSWER_TIMEOUT_S = 20.0
 HEADER = struct.Struct("!BBHII")
 Ending = Literal["hangup", "close", "vanish"]
@@ -68,17 +72,29 @@ def speech_like(seconds: float, rate: int) -> np.ndarray[Any, np.dtype[np.int16]
     return (sound * 3000).astype(np.int16)
 
 
-def opus_sound(seconds: float = 8.0) -> Sound:
+def caller(rate: int) -> np.ndarray[Any, np.dtype[np.int16]]:
+    """Sentences and pauses with the noise of a microphone; a buzz where no voice is installed."""
+    try:
+        pause = np.zeros(round(1.5 * rate), dtype=np.int16)
+        said = [speak(text, rate=rate) for text in SAYINGS]
+        sound = np.concatenate([part for one in said for part in (one, pause)])
+    except ConfigurationError:
+        sound = speech_like(8, rate)
+    noise = np.random.default_rng(1).normal(0, 20, len(sound))
+    return np.clip(sound + noise, -32768, 32767).astype(np.int16)
+
+
+def opus_sound() -> Sound:
     """As browsers send it: coded from 48 kHz, mono, about 32 kbit/s."""
-    samples = speech_like(seconds, 48_000)
+    samples = caller(48_000)
     encoder = OpusEncoder(sample_rate=48_000, bitrate=32_000, complexity=9, fec=True)
     packets = [encoder.encode(samples[at : at + 960]) for at in range(0, len(samples) - 959, 960)]
     return Sound("opus", 111, 48_000, packets)
 
 
-def pcmu_sound(seconds: float = 8.0) -> Sound:
+def pcmu_sound() -> Sound:
     """G.711 µ-law, 160 bytes a packet."""
-    samples = speech_like(seconds, 8_000)
+    samples = caller(8_000)
     packets = [encode_ulaw(samples[at : at + 160]) for at in range(0, len(samples) - 159, 160)]
     return Sound("PCMU", 0, 8_000, packets)
 
@@ -90,7 +106,13 @@ class Reception:
     packets: int = 0
     first: int | None = None
     last: int = 0
-    late_ms: list[float] = field(default_factory=list)
+    transit_ms: list[float] = field(default_factory=list)
+    """Arrival less the packet's own time, from any origin."""
+
+    def late_ms(self) -> list[float]:
+        """How much later than the earliest each packet came."""
+        earliest = min(self.transit_ms, default=0.0)
+        return [transit - earliest for transit in self.transit_ms]
 
     @property
     def lost(self) -> int:
@@ -111,7 +133,7 @@ class RtcCall:
         self.connect_s = math.nan
         self.remote_port = 0
         self.lost_connection = False
-        self.events: dict[str, int] = {}
+        self.events: Counter[str] = Counter()
         self._url, self._sound, self._option = url, sound, option or {}
         if RtcCall.certificate is None:
             RtcCall.certificate = RTCCertificate.generateCertificate()
@@ -124,7 +146,7 @@ class RtcCall:
         self._step = round(sound.clock_rate * FRAME_S)
         self._extended = 0
         self._base: tuple[int, float] | None = None
-        self._earliest = math.inf
+        self._replay: dict[str, object] | None = None
         self._answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._protect: Any = None
         self._route: Any = None
@@ -135,7 +157,8 @@ class RtcCall:
 
     async def open(self, *commands: dict[str, object]) -> None:
         """Connect; `connect_s` is from the offer to the first moment a packet may flow. `commands`
-        follow the invite. `TimeoutError` or `ConnectionError` if it does not work."""
+        follow the invite; a ``play`` is repeated whenever it has ended. `TimeoutError` or
+        `ConnectionError` if it does not work."""
         hook.bound_gathering(self._connection, ipv6=False)
         hook.take_datagrams(self._connection, self._datagram)
         await self._gatherer.gather()
@@ -146,6 +169,8 @@ class RtcCall:
         await self._send_command({"command": "invite", "option": option})
         for command in commands:
             await self._send_command(command)
+            if command["command"] == "play":
+                self._replay = command
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             await self._connect(await self._answer)
         self.connect_s = time.perf_counter() - began
@@ -212,9 +237,11 @@ class RtcCall:
             async for text in self._socket:
                 event = json.loads(text)
                 name = event.get("event", "")
-                self.events[name] = self.events.get(name, 0) + 1
+                self.events[name] += 1
                 if name == "answer" and not self._answer.done():
                     self._answer.set_result(event["sdp"])
+                elif name == "trackEnd" and self._replay is not None:
+                    await self._send_command(self._replay)
                 elif name in ("error", "reject") and not self._answer.done():
                     self._answer.set_exception(ConnectionError(text))
         except websockets.ConnectionClosed:
@@ -230,13 +257,12 @@ class RtcCall:
         if self._protect is None:
             return
         sound = self._sound
-        header = HEADER.pack(
-            0x80, sound.payload_type, self._sequence, self._timestamp, self._ssrc
-        )
+        header = HEADER.pack(0x80, sound.payload_type, self._sequence, self._timestamp, self._ssrc)
         self._sequence = (self._sequence + 1) & 0xFFFF
         self._timestamp = (self._timestamp + self._step) & 0xFFFFFFFF
-        self._route[0](self._protect(header + sound.packets[tick % len(sound.packets)]),
-                       self._route[1])
+        self._route[0](
+            self._protect(header + sound.packets[tick % len(sound.packets)]), self._route[1]
+        )
         self.sent += 1
 
     def _datagram(self, data: bytes) -> bool:
@@ -257,9 +283,7 @@ class RtcCall:
         window.last = max(window.last, self._extended)
         window.packets += 1
         elapsed = ((timestamp - self._base[0]) & 0xFFFFFFFF) / self._sound.clock_rate
-        late = now - self._base[1] - elapsed
-        self._earliest = min(self._earliest, late)
-        window.late_ms.append((late - self._earliest) * 1000)
+        window.transit_ms.append((now - self._base[1] - elapsed) * 1000)
         return True
 
     # -- the end ----------------------------------------------------------------------------------
@@ -267,7 +291,7 @@ class RtcCall:
     async def end(self, how: Ending = "close") -> None:
         """`hangup` asks the server to end the call and waits for it, `close` closes the socket and
         says goodbye in DTLS, `vanish` resets the socket and says nothing."""
-        self._protect = None
+        self._protect = self._replay = None
         if self._socket is not None:
             if how == "hangup":
                 await self._send_command({"command": "hangup"})
@@ -352,7 +376,7 @@ class Crowd:
         windows = [call.window for call in self.calls]
         packets = sum(window.packets for window in windows)
         lost = sum(window.lost for window in windows)
-        late = [value for window in windows for value in window.late_ms]
+        late = [value for window in windows for value in window.late_ms()]
         return {
             "packets_per_call_second": packets / max(len(windows), 1) / seconds,
             "lost_percent": 100 * lost / max(packets + lost, 1),

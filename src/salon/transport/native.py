@@ -131,6 +131,10 @@ class NativeTrack(PacketTrack):
         self.sending = choice.sending
         self.receiving = choice.receiving
 
+    @property
+    def remote_lost(self) -> float:
+        return self.session.remote.fraction_lost
+
     def send(
         self, payload: bytes, payload_type: int, timestamp: int, *, marker: bool = False
     ) -> None:

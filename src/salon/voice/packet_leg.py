@@ -93,6 +93,8 @@ class PacketLeg(AudioLeg):
         if found is None:
             return
         if found.encoding == EVENT:
+            if self._stream is not None:
+                self._stream.playout.skip(packet.sequence, packet.arrival)
             digit = self._digits.feed(packet.payload, packet.timestamp, packet.marker)
             if digit is not None:
                 self._post(Dtmf(digit))

@@ -32,7 +32,7 @@ from salon.transport.packets import (
     PeerOptions,
     PeerState,
 )
-from salon.transport.rtcp import parse_rtcp
+from salon.transport.rtcp import ReceiverReport, ReportBlock, build_report, parse_rtcp
 from salon.transport.rtp import build_rtp, is_rtcp, parse_rtp
 from salon.transport.ticker import Ticker
 
@@ -614,8 +614,11 @@ async def test_packets_are_sent_and_reported(stage: Stage) -> None:
     report = connection.track.sent[3]
     assert is_rtcp(report)
     assert parse_rtcp(report)[0].ssrc == sent[0].ssrc  # type: ignore[union-attr]
-    connection.track.incoming.append(report)
+    block = ReportBlock(sent[0].ssrc, fraction_lost=128, lost=3, jitter=480)
+    connection.track.incoming.append(build_report(ReceiverReport(7, (block,)), "far end"))
     stage.ticks()
+    assert peer.tracks[0].remote_lost == pytest.approx(0.5, abs=0.01)
+    assert peer.statistics().remote_jitter_ms == pytest.approx(10)
     assert peer.statistics().packets_sent == 3
 
 
