@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check lint bench docs test-matrix release lock web setup clean soak
+.PHONY: help run test check lint bench docs test-matrix release lock web setup clean soak container
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -42,6 +42,9 @@ soak: $(VENV)/.locked   ## three minutes of scripted calls (SECONDS_TO_RUN=180 C
 
 docs: $(VENV)/.locked   ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet && echo "site/index.html"
+
+container:       ## the image's steps without Docker, and a trial of the result (needs root, debootstrap)
+	@scripts/container.sh
 
 test-matrix:     ## unit tests on every CPython >= 3.11 found x {lowest, locked, newest} dependencies
 	@scripts/test_matrix.sh

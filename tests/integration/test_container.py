@@ -214,20 +214,6 @@ def test_compose_publishes_on_loopback_only(compose: dict[str, Any]) -> None:
             assert port.startswith(("127.0.0.1:", "${PUBLISH:-127.0.0.1}:"))
 
 
-@pytest.mark.parametrize("profile", [[], ["--profile", "scale"]])
-def test_docker_compose_takes_the_file(profile: list[str]) -> None:
-    if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode:
-        pytest.skip("this test needs the Compose plugin of Docker")
-    done = subprocess.run(
-        ["docker", "compose", *profile, "config", "--quiet"],
-        cwd=ROOT,
-        env=os.environ | {"SALON_API_KEY": "0123456789abcdef"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-
-
 # --- the health check --------------------------------------------------------------------------
 
 

@@ -128,7 +128,6 @@ def _stages(
             forget.pop()()
 
     async def open_calls() -> None:
-        await webrtc.open()
         gateway.endpoints = {**SOCKET_ENDPOINTS, **webrtc.endpoints()}
 
     return (
@@ -137,7 +136,11 @@ def _stages(
             Service("agent", answerer.start, answerer.close),
             Service("recordings", disk.open, disk.close, close_timeout=10.0),
         ),
-        (*engines.services(), Service("call log", records.recover, records.close)),
+        (
+            *engines.services(),
+            Service("WebRTC", webrtc.open, webrtc.close),
+            Service("call log", records.recover, records.close),
+        ),
         (
             Service("event bus", publish_bus, withdraw_bus),
             Service("calls", open_calls, gateway.close, close_timeout=10.0),

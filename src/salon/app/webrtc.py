@@ -58,6 +58,12 @@ class WebRtc:
             on_statistics=self._metrics.webrtc_ended,
         )
 
+    async def close(self) -> None:
+        """After the last call."""
+        if self._calls is not None:
+            self._calls.carrier.close()
+            self._calls = None
+
     def describe(self) -> EngineInfo:
         """What is there, for people."""
         if self._calls is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from salon.base import MissingExtraError
@@ -24,6 +25,8 @@ class WebRtcCarrier:
     note: str = ""
     degraded: bool = False
     """The stock path is taken although packets were wanted."""
+    close: Callable[[], None] = lambda: None
+    """Lets go of what all peers shared, after the last of them."""
 
 
 async def choose_carrier(wanted: str, ticker: Ticker) -> WebRtcCarrier:
@@ -35,7 +38,8 @@ async def choose_carrier(wanted: str, ticker: Ticker) -> WebRtcCarrier:
     if wanted == "native":
         from salon.transport.native import native_factory
 
-        return WebRtcCarrier("libdatachannel", native_factory(ticker))
+        factory = native_factory(ticker)
+        return WebRtcCarrier("libdatachannel", factory, close=factory.close)
     try:
         from salon.transport.aiortc_hook import probe
         from salon.transport.aiortc_peer import AiortcPeer, Certificates
