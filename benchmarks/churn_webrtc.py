@@ -39,13 +39,14 @@ GROWTH_KB_PER_CALL = 4.0
 """Memory may grow by this much for each call; allocators keep some of what they had."""
 GROWTH_MB = 4.0
 """And by this much in any case."""
+START_TIMEOUT_S = 60.0
 SETTLE_S = 4.0
 QUIET_TIMEOUT_S = 30.0
 OPEN_TIMEOUT_S = 30.0
 ENDINGS: tuple[Ending, ...] = ("hangup", "hangup", "close", "vanish")
 
 SERVER = """
-import gc, json, sys, threading, asyncio
+import asyncio, gc, json, os, sys, threading
 from collections import Counter
 
 WATCHED = ("salon.", "aiortc.", "aioice.", "pylibsrtp", "libdatachannel")
@@ -59,14 +60,14 @@ def living():
         if name.startswith(WATCHED):
             found[name] += 1
         elif isinstance(item, asyncio.Future) and not item.done():
-            found["task" if asyncio.isfuture(item) and hasattr(item, "get_coro") else "future"] += 1
+            found["task" if hasattr(item, "get_coro") else "future"] += 1
     return found
 
-def answer():
+def answer(pipe):
     for _ in sys.stdin:
-        print("LIVING " + json.dumps(living()), flush=True)
+        os.write(pipe, json.dumps(living()).encode() + bytes([10]))
 
-threading.Thread(target=answer, name="census", daemon=True).start()
+threading.Thread(target=answer, args=(int(sys.argv[1]),), name="census", daemon=True).start()
 sys.argv = ["salon", "serve"]
 from salon.cli import main
 main()
@@ -96,36 +97,35 @@ class Subject:
         wav.close()
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SALON_")}
         self._log = folder / "log"
-        self._errors = self._log.open("wb")
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", SERVER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            cwd=folder,
-            env=kept
-            | {
-                "SALON_DATA_DIR": str(data),
-                "SALON_PORT": str(self.port),
-                "SALON_STORE_URL": "memory://",
-                "SALON_WEBRTC": carrier,
-                "SALON_MAX_CALLS": str(parallel * 4 + 20),
-            },
-            text=True,
-        )
-        self._said: list[str] = []
-
-    def line(self) -> str:
-        """The next line of its output; `RuntimeError` if it has ended."""
-        if self._process.stdout is None or not (text := self._process.stdout.readline()):
-            raise RuntimeError(f"the server ended:\n{self.log()[-3000:]}")
-        self._said.append(text)
-        return text
+        answers, given = os.pipe()
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", SERVER, str(given)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env=kept
+                | {
+                    "SALON_DATA_DIR": str(data),
+                    "SALON_PORT": str(self.port),
+                    "SALON_STORE_URL": "memory://",
+                    "SALON_WEBRTC": carrier,
+                    "SALON_MAX_CALLS": str(parallel * 4 + 20),
+                },
+                pass_fds=(given,),
+                text=True,
+            )
+        os.close(given)
+        self._answers = os.fdopen(answers)
 
     def wait_ready(self) -> None:
         """Until it prints that it is open."""
-        while "is open" not in self.line():
-            pass
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while "is open" not in self.log():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the server did not start:\n{self.log()[-3000:]}")
+            time.sleep(0.1)
 
     def census(self) -> Census:
         """What is there now."""
@@ -133,21 +133,19 @@ class Subject:
             raise RuntimeError("the server has no input")
         self._process.stdin.write("?\n")
         self._process.stdin.flush()
-        while not (text := self.line()).startswith("LIVING "):
-            pass
+        answer = self._answers.readline()
         process = psutil.Process(self._process.pid)
         return Census(
             process.memory_info().rss / 2**20,
             process.num_fds(),
             process.num_threads(),
             len(process.children(recursive=True)),
-            Counter(json.loads(text.removeprefix("LIVING "))),
+            Counter(json.loads(answer)),
         )
 
     def log(self) -> str:
         """All it said."""
-        self._errors.flush()
-        return "".join(self._said) + self._log.read_text(errors="replace")
+        return self._log.read_text(errors="replace")
 
     def stop(self) -> None:
         """End it."""
@@ -157,7 +155,7 @@ class Subject:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()
-        self._errors.close()
+        self._answers.close()
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes.util
 import hashlib
 import json
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from salon.base import SalonError
+from salon.base import MissingExtraError, SalonError, is_loopback
 from salon.base.policy import EVERY_ADDRESS
 from salon.cli.licenses import Licence, installed, licences, requirements
 
@@ -36,6 +37,7 @@ OPTIONAL_EXTRAS: Final = {
     "recognition": "speech recognition without a service",
     "espeak": "the eSpeak NG voice",
     "codecs": "the codec g722",
+    "webrtc": "calls over WebRTC",
     "openai": "language models and speech services",
     "client": "salon probe and salon console --url",
 }
@@ -239,6 +241,79 @@ def check_microphone(settings: Settings) -> Iterator[Check]:
         )
 
 
+def check_webrtc(settings: Settings) -> Iterator[Check]:
+    """Whether calls over WebRTC work here, and who can reach them."""
+    from salon.transport.carriers import choose_carrier
+    from salon.transport.ticker import Ticker
+
+    if settings.webrtc == "off":
+        yield Check("webrtc", Status.OK, "switched off (SALON_WEBRTC=off)")
+        return
+    try:
+        carrier = asyncio.run(choose_carrier(settings.webrtc, Ticker()))
+    except MissingExtraError as error:
+        yield Check("webrtc", Status.MISSING, f"{error}; the page uses WebSocket audio")
+        return
+    except SalonError as error:
+        yield Check("webrtc", Status.BROKEN, f"{error}; the page uses WebSocket audio")
+        return
+    degraded = Status.WARNING if carrier.degraded else Status.OK
+    yield Check("webrtc", degraded, ", ".join(filter(None, (carrier.name, carrier.note))))
+    yield from check_opus()
+    yield from check_reach(settings)
+
+
+def check_opus() -> Iterator[Check]:
+    """Which libopus is used."""
+    from salon.media.opus_library import opus_library
+
+    try:
+        yield Check("opus", Status.OK, opus_library())
+    except MissingExtraError as error:
+        detail = f"{error}, or the system package libopus0"
+        yield Check("opus", Status.MISSING, detail)
+
+
+def check_reach(settings: Settings) -> Iterator[Check]:
+    """The addresses that sound can come to."""
+    found = addresses()
+    if found:
+        yield Check("webrtc addresses", Status.OK, ", ".join(found))
+    else:
+        yield Check(
+            "webrtc addresses",
+            Status.WARNING,
+            "only the loopback interface is up: browsers gather no candidates then, and the page "
+            "uses WebSocket audio",
+        )
+    if settings.external_ip is not None:
+        yield Check("external IP", Status.OK, f"{settings.external_ip} (SALON_EXTERNAL_IP)")
+    urls = [url for server in settings.ice_servers for url in server.urls]
+    if urls:
+        yield Check("ICE servers", Status.OK, ", ".join(urls))
+    elif settings.exposed and settings.external_ip is None:
+        yield Check(
+            "ICE servers",
+            Status.OK,
+            "none: callers from outside this network need SALON_EXTERNAL_IP, or "
+            "SALON_ICE_SERVERS with a STUN or TURN server",
+        )
+    else:
+        yield Check("ICE servers", Status.OK, "none (SALON_ICE_SERVERS)")
+
+
+def addresses() -> tuple[str, ...]:
+    """The IPv4 addresses of this machine's interfaces, without loopback."""
+    from ifaddr import get_adapters
+
+    return tuple(
+        str(address.ip)
+        for adapter in get_adapters()
+        for address in adapter.ips
+        if address.is_IPv4 and not is_loopback(str(address.ip))
+    )
+
+
 def _folder_of(module: str) -> Path | None:
     """Where the package lies, without importing it."""
     spec = find_spec(module)
@@ -273,6 +348,7 @@ def examine() -> Iterator[Check]:
     for warning in settings.warnings:
         yield Check("settings", Status.WARNING, warning)
     yield from guarded("place", lambda: check_place(settings))
+    yield from guarded("webrtc", lambda: check_webrtc(settings))
     yield from guarded("microphone", lambda: check_microphone(settings))
 
 

@@ -11,7 +11,7 @@ import json
 import os
 import statistics
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,10 +84,12 @@ class Report:
 
 
 class Screen:
-    """Says what happens: lines for people, or one JSON object a line."""
+    """Says what happens: lines for people, or one JSON object a line. `first` names what ends the
+    wait for a reply."""
 
-    def __init__(self, as_json: bool) -> None:
+    def __init__(self, as_json: bool, first: str = "the first reply byte") -> None:
         self._json = as_json
+        self._first = first
         self.start: float | None = None
 
     def event(self, event: CallEvent) -> None:
@@ -106,7 +108,15 @@ class Screen:
         if self._json:
             self._object({"turn": asdict(turn)})
         else:
-            for line in _turn_lines(turn):
+            for line in _turn_lines(turn, self._first):
+                click.echo(line)
+
+    def figures(self, name: str, data: Mapping[str, Any], *lines: str) -> None:
+        """Figures that a way has of its own."""
+        if self._json:
+            self._object({name: data})
+        else:
+            for line in lines:
                 click.echo(line)
 
     def report(self, report: Report) -> None:
@@ -137,15 +147,15 @@ def _gist(event: CallEvent) -> str:
         return f'"{data.get("text", "")}"'
     if event.name == "metrics":
         return f"{data.get('key')} {data.get('duration')} ms"
-    keys = ("error", "code", "reason", "initiator", "playId", "duration", "current")
+    keys = ("error", "code", "reason", "initiator", "playId", "duration", "current", "digit")
     return "  ".join(f"{key}={data[key]}" for key in keys if key in data)
 
 
-def _turn_lines(turn: Turn) -> Iterator[str]:
+def _turn_lines(turn: Turn, first: str) -> Iterator[str]:
     if turn.latency_ms is None:
         said = "the reply began before the end of speech"
     else:
-        said = f"{turn.latency_ms:.0f} ms from {turn.measured} to the first reply byte"
+        said = f"{turn.latency_ms:.0f} ms from {turn.measured} to {first}"
     line = click.style(f"turn {turn.number}: {said}", bold=True)
     if turn.server is not None:
         parts = turn.server.get("data") or {}
@@ -295,15 +305,36 @@ class Prober:
             return False
 
 
-async def place(plan: Plan, screen: Screen) -> Report:
+class Way:
+    """How the sound of a call goes: here in binary frames of the call's own WebSocket."""
+
+    first = "the first reply byte"
+
+    def client(self) -> type[CallClient]:
+        """Who places the call."""
+        from salon.clients.call import CallClient
+
+        return CallClient
+
+    async def invite(self, call: CallClient, plan: Plan, screen: Screen) -> None:
+        """Start the call, which is connected."""
+        await call.invite(plan.codec, asr={}, tts={}, vad={}, timeout=plan.timeout)
+
+    async def before_turns(self, call: CallClient, screen: Screen) -> None:
+        """What comes after a greeting."""
+
+    def after(self, call: CallClient, screen: Screen) -> None:
+        """The call is over, well or not."""
+
+
+async def place(plan: Plan, screen: Screen, way: Way) -> Report:
     """Place the call. Raises `ProbeFailed` and what `CallClient` raises."""
-    from salon.clients.call import CallClient
     from salon.clients.call.microphone import load
 
     speech = None if plan.file is None else await load(plan.file)
     report = Report()
     tasks = TaskScope("probe")
-    async with CallClient.connect(
+    async with way.client().connect(
         plan.url,
         api_key=plan.api_key,
         handler=None if plan.handler == "controller" else plan.handler,
@@ -317,9 +348,10 @@ async def place(plan: Plan, screen: Screen) -> Report:
         screen.start = SYSTEM_CLOCK.monotonic()
         tasks.spawn(prober.watch(), name="events")
         try:
-            await call.invite(plan.codec, asr={}, tts={}, vad={}, timeout=plan.timeout)
+            await way.invite(call, plan, screen)
             async with call.microphone() as microphone:
                 await prober.greeting()
+                await way.before_turns(call, screen)
                 for number in range(1, plan.turns + 1):
                     report.turns.append(await prober.turn(number, speech, microphone))
                     screen.turn(report.turns[-1])
@@ -329,6 +361,7 @@ async def place(plan: Plan, screen: Screen) -> Report:
             await tasks.drain(1.0)
         finally:
             await tasks.close()
+            way.after(call, screen)
             await _save(plan, call, report)
     return report
 
@@ -350,50 +383,95 @@ def probe() -> None:
     """Place a test call to a running server and measure it."""
 
 
+Command = Callable[..., Any]
+
+
+def _options(codecs: tuple[str, ...]) -> Callable[[Command], Command]:
+    """What every kind of call has; the first of `codecs` is the default."""
+    options = (
+        click.option("--sine", is_flag=True, help="Send a tone, ask a question in writing."),
+        click.option(
+            "--file",
+            type=click.Path(path_type=Path, dir_okay=False, exists=True),
+            help="Speak this WAV file (any rate).",
+        ),
+        click.option(
+            "--handler",
+            type=click.Choice(["controller", "room"]),
+            help="Who answers: this program (says what it understood), or the agent of a room. "
+            "Default: room if --room is given.",
+        ),
+        click.option("--room", help="Id of the room; a new one if not given."),
+        click.option("--codec", type=click.Choice(codecs), default=codecs[0], show_default=True),
+        click.option(
+            "--api-key", envvar="SALON_API_KEY", show_envvar=True, help="Key of the server."
+        ),
+        click.option(
+            "--save",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Write the reply as WAV.",
+        ),
+        click.option("--turns", type=click.IntRange(1, 10_000), default=1, show_default=True),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(0, 600, min_open=True),
+            default=15.0,
+            show_default=True,
+            help="Seconds to wait for the connection, the answer and each reply.",
+        ),
+        click.option("--insecure", is_flag=True, help="Accept any TLS certificate."),
+        click.option("--json", "as_json", is_flag=True, help="One JSON object a line."),
+    )
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
 @probe.command()
 @click.option(
     "--url", default="ws://127.0.0.1:8000", show_default=True, help="The server, or its /ws."
 )
-@click.option("--sine", is_flag=True, help="Send a tone, ask a question in writing.")
-@click.option(
-    "--file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Speak this WAV file (any rate).",
-)
-@click.option(
-    "--handler",
-    type=click.Choice(["controller", "room"]),
-    help="Who answers: this program (says what it understood), or the agent of a room. "
-    "Default: room if --room is given.",
-)
-@click.option("--room", help="Id of the room; a new one if not given.")
-@click.option(
-    "--codec",
-    type=click.Choice(["pcm", "pcmu", "pcma", "g722"]),
-    default="pcm",
-    show_default=True,
-)
-@click.option("--api-key", envvar="SALON_API_KEY", show_envvar=True, help="Key of the server.")
-@click.option(
-    "--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the reply as WAV."
-)
-@click.option("--turns", type=click.IntRange(1, 10_000), default=1, show_default=True)
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0, 600, min_open=True),
-    default=15.0,
-    show_default=True,
-    help="Seconds to wait for the connection, the answer and each reply.",
-)
-@click.option("--insecure", is_flag=True, help="Accept any TLS certificate.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def websocket(sine: bool, as_json: bool, **given: Any) -> None:
+@_options(("pcm", "pcmu", "pcma", "g722"))
+def websocket(**given: Any) -> None:
     """Place a call over WebSocket and show it live.
 
     Each event is one line with the seconds since the connection. After each turn stands how long
     the reply took, measured here, beside what the server says. Exit code 1 if a reply is missing.
     """
-    if sine == (given["file"] is not None):
+    _run(Way(), given)
+
+
+@probe.command()
+@click.option(
+    "--url", default="ws://127.0.0.1:8000", show_default=True, help="The server, or its /webrtc."
+)
+@_options(("opus", "pcmu", "pcma", "g722"))
+@click.option("--dtmf", default="", metavar="KEYS", help="Press these keys before the first turn.")
+@click.option(
+    "--ice-server",
+    "ice_servers",
+    multiple=True,
+    metavar="URL",
+    help="stun:host:port or turn:host:port, or JSON with user and credential; repeatable.",
+)
+def webrtc(dtmf: str, ice_servers: tuple[str, ...], **given: Any) -> None:
+    """Place a call over WebRTC and show it live.
+
+    As `salon probe websocket`; besides it says how long connecting took, what was agreed on, by
+    which addresses the packets went, and what the network did to them.
+    """
+    from salon.cli.probe_webrtc import WebRtcWay
+
+    _run(WebRtcWay(dtmf, ice_servers), given)
+
+
+def _run(way: Way, given: dict[str, Any]) -> None:
+    """Check what was given, place the call, report."""
+    if given.pop("sine") == (given["file"] is not None):
         raise click.UsageError("give either --sine or --file")
     if given["handler"] == "controller" and given["room"]:
         raise click.UsageError(
@@ -404,8 +482,8 @@ def websocket(sine: bool, as_json: bool, **given: Any) -> None:
     handler = given.pop("handler") or ("room" if given["room"] else "controller")
     if handler == "room" and not given["room"]:
         given["room"] = f"probe-{new_id()[:12]}"
-    screen = Screen(as_json)
-    screen.report(run_async(place(Plan(handler=handler, **given), screen)))
+    screen = Screen(given.pop("as_json"), way.first)
+    screen.report(run_async(place(Plan(handler=handler, **given), screen, way)))
 
 
 def _check_folder(folder: Path) -> None:

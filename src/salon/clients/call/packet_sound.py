@@ -98,7 +98,6 @@ class PacketSound:
         ]
         beat = Beat(self._clock)
         for packets in presses:
-            await beat.next()
             self._pressing = True
             try:
                 await self._press(events, packets, beat)
@@ -110,13 +109,15 @@ class PacketSound:
     async def _press(
         self, events: PayloadFormat, packets: tuple[tuple[bytes, bool, bool], ...], beat: Beat
     ) -> None:
-        now, _ = self._timing.next(0, self._clock.monotonic())
-        timestamp = now * events.clock_rate // self.codec.clock_rate
+        timestamp: int | None = None
         ended = False
         for payload, marker, end in packets:
             if not ended:  # the repeats of the end follow it at once
                 await beat.next()
             ended = end
+            if timestamp is None:
+                now, _ = self._timing.next(0, self._clock.monotonic())
+                timestamp = now * events.clock_rate // self.codec.clock_rate
             self._send(payload, events.payload_type, timestamp, marker=marker)
 
     # -- in ---------------------------------------------------------------------------------------

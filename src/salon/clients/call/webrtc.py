@@ -152,6 +152,11 @@ class WebRtcCallClient(CallClient):
         """Figures of the packets so far, also after the end; None before the `invite`."""
         return None if self._offerer is None else self._offerer.statistics()
 
+    @property
+    def remote_lost(self) -> int:
+        """Packets that the server missed, by its last report."""
+        return 0 if self._offerer is None else self._offerer.remote_lost
+
     def playout(self) -> PlayoutStatistics | None:
         """Figures of the jitter buffer; None before the answer."""
         return None if self._sound is None else self._sound.statistics()
