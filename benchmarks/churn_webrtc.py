@@ -109,7 +109,6 @@ class Subject:
                 | {
                     "SALON_DATA_DIR": str(data),
                     "SALON_PORT": str(self.port),
-                    "SALON_STORE_URL": "memory://",
                     "SALON_WEBRTC": carrier,
                     "SALON_MAX_CALLS": str(parallel * 4 + 20),
                 },

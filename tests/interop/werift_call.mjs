@@ -10,7 +10,7 @@
 //   --bare             send {"sdp", "type": "offer"} instead of an invite
 //   --trickle          send the offer without candidates, and each of them as a command
 //   --dtmf 5           keys to press after the WAV
-//   --until dtmf:2     end half a second after the second such event (of :1, the first)
+//   --until dtmf:2     end half a second after the second such event (plain dtmf: after the first)
 //   --seconds 30       end after this long in any case
 import { parseArgs } from "node:util";
 import { MediaStreamTrack, RTCPeerConnection, RtpHeader, RtpPacket } from "werift";

@@ -111,6 +111,7 @@ def _connection_lines(made: WebRtcConnection) -> tuple[str, ...]:
         f"candidates gathered before it in {made.gather_ms:.0f} ms)",
         f"           {_format(codec)} as payload type {codec.payload_type}, {keys}",
         f"           route: {route}",
+        f"           candidates here: {', '.join(made.candidates)}",
     )
 
 

@@ -140,6 +140,9 @@ class Desk:
             endpoints={**SOCKET_ENDPOINTS, **calls.paths()},
         )
         self.call = self.place("call-1")
+        session = self.gateway.get("call-1")
+        assert session is not None
+        self.session = session
 
     def _make(self, options: PeerOptions) -> ScriptedPeer:
         peer = ScriptedPeer(options, len(self.peers) + 1)
@@ -152,10 +155,8 @@ class Desk:
 
     @property
     def transport(self) -> WebRtcTransport:
-        session = self.gateway.get("call-1")
-        assert session is not None
-        assert isinstance(session.transport, WebRtcTransport)
-        return session.transport
+        assert isinstance(self.session.transport, WebRtcTransport)
+        return self.session.transport
 
     async def connected(self, **option: Any) -> ScriptedPeer:
         """The call is answered and its connection is there."""
@@ -173,6 +174,7 @@ class Desk:
     async def over(self) -> None:
         """The call has ended and every peer was let go of exactly once."""
         await self.call.closed()
+        await self.session.done.wait()
         assert [peer.closed for peer in self.peers] == [1] * len(self.peers)
         assert self.gateway.calls == 0
 
@@ -296,8 +298,7 @@ async def test_G44_binary_frames_are_discarded(desk: Desk) -> None:
     for _ in range(4):
         desk.call.send_bytes(tone(20).tobytes())
         await asyncio.sleep(1)
-    session = desk.gateway.get("call-1")
-    assert session is not None
+    session = desk.session
     assert (session.media.frames_in, session.early.size) == (0, 0)
     await desk.call.expect("inactivity", timeout=2.5)
 
@@ -532,7 +533,6 @@ async def test_G150_a_connection_that_is_gone_ends_the_call_after_a_grace_period
     desk: Desk, state: PeerState
 ) -> None:
     peer = await desk.connected()
-    session = desk.gateway.get("call-1")
     await asyncio.sleep(2)
     peer.become(state)
     (end,) = desk.call.of("trackEnd")
@@ -542,8 +542,7 @@ async def test_G150_a_connection_that_is_gone_ends_the_call_after_a_grace_period
     hangup = await desk.call.expect("hangup", timeout=1)
     assert hangup["reason"] == "caller"
     await desk.over()
-    assert session is not None
-    assert session.outcome == "lost"
+    assert desk.session.outcome == "lost"
     assert desk.call.names == ["trackStart", "answer", "trackEnd", "hangup"]
 
 
@@ -618,9 +617,7 @@ async def _drained(desk: Desk) -> None:
 @pytest.mark.parametrize("way", [_hung_up, _left, _vanished, _killed, _drained])
 async def test_every_end_of_a_call_closes_its_peer(desk: Desk, way: Any) -> None:
     peer = await desk.connected()
-    leg = desk.gateway.get("call-1")
-    assert leg is not None
-    assert isinstance(leg.media.leg, PacketLeg)
+    assert isinstance(desk.session.media.leg, PacketLeg)
     await way(desk)
     await desk.over()
     assert len(desk.ended) == 1

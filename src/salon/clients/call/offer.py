@@ -119,7 +119,9 @@ class Agreed:
 def read_answer(sdp: str, codec: str) -> Agreed:
     """`NegotiationError` says what keeps this answer from carrying sound in `codec`."""
     if not sdp.strip():
-        raise NegotiationError("it has no session description")
+        raise NegotiationError(
+            "it has no session description (calls over WebRTC are placed at /webrtc)"
+        )
     description = SessionDescription.parse(sdp)
     audio = [media for media in description.media if media.kind == "audio"]
     if not audio:

@@ -26,7 +26,8 @@ CONNECT_TIMEOUT_S: Final = 10.0
 @dataclass(frozen=True, slots=True)
 class WebRtcConnection:
     """How a call came to be. Times in ms: `gather_ms` before the offer was sent; the others since
-    then. `codec` and `keys` (None: key presses can't be sent) are what was agreed on."""
+    then. `codec` and `keys` (None: key presses can't be sent) are what was agreed on; `candidates`
+    are all of this end, as `type address:port`, `route` is the pair in use."""
 
     codec: PayloadFormat
     keys: PayloadFormat | None
@@ -34,6 +35,7 @@ class WebRtcConnection:
     answer_ms: float
     ice_ms: float
     connect_ms: float
+    candidates: tuple[str, ...]
     route: Route | None
 
 
@@ -98,6 +100,7 @@ class WebRtcCallClient(CallClient):
             answer_ms=(answer.at - sent) * 1000,
             ice_ms=((offerer.ice_at or sent) - sent) * 1000,
             connect_ms=(at - sent) * 1000,
+            candidates=offerer.local_candidates,
             route=offerer.route(),
         )
         return answer
