@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc import AudioStreamTrack, RTCPeerConnection, RTCSessionDescription
 
 from salon.clients.call import ClientError
 from salon.clients.call.offer import LocalTransport, build_offer, formats_of, read_answer
@@ -60,7 +60,7 @@ async def test_a_stock_stack_takes_the_offer_and_its_answer_is_read(codec: str) 
     peer = RTCPeerConnection()
     try:
         await peer.setRemoteDescription(RTCSessionDescription(offer(codec), "offer"))
-        peer.addTransceiver("audio")
+        peer.addTrack(AudioStreamTrack())
         await peer.setLocalDescription(await peer.createAnswer())
         agreed = read_answer(peer.localDescription.sdp, codec)
     finally:
