@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from salon.base import MissingExtraError
-from salon.transport.native import LibdatachannelPeer, NativeFactory, load_library, native_factory
+from salon.transport.native import LibdatachannelPeer, NativeFactory, native_factory
+from salon.transport.native_library import load_library
 from salon.transport.packets import MediaPacket, NegotiationError, PeerOptions, PeerState
 from salon.transport.ticker import Ticker
 

@@ -19,12 +19,10 @@ from salon.transport import native
 from salon.transport.native import (
     LibdatachannelPeer,
     NativeFactory,
-    ResolvedServer,
-    load_library,
     native_factory,
-    resolve_servers,
 )
 from salon.transport.native_certificate import RENEW_AFTER_S, CertificateFiles
+from salon.transport.native_library import ResolvedServer, load_library, resolve_servers
 from salon.transport.packets import (
     IceServer,
     MediaPacket,
