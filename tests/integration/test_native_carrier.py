@@ -235,6 +235,7 @@ async def short_call(factory: NativeFactory) -> int:
         caller.send()
         peer.tracks[0].send(SILENCE, 96, number * 960)
         await asyncio.sleep(0.01)
+    await until(lambda: bool(got), 5)
     ends: list[Any] = [peer.close, lambda: factory.let_go(caller.connection)]
     for end in ends if len(got) % 2 else reversed(ends):
         await end()

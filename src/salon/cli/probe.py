@@ -33,6 +33,7 @@ TONE_SECONDS = 1.0
 ASKED = "Hello."
 """What is asked in writing where there is no speech to understand."""
 LATENCY = "turn.latency"
+FIRST_BYTE = "the first reply byte"
 
 
 class ProbeFailed(SalonError):
@@ -87,7 +88,7 @@ class Screen:
     """Says what happens: lines for people, or one JSON object a line. `first` names what ends the
     wait for a reply."""
 
-    def __init__(self, as_json: bool, first: str = "the first reply byte") -> None:
+    def __init__(self, as_json: bool, first: str = FIRST_BYTE) -> None:
         self._json = as_json
         self._first = first
         self.start: float | None = None
@@ -151,7 +152,7 @@ def _gist(event: CallEvent) -> str:
     return "  ".join(f"{key}={data[key]}" for key in keys if key in data)
 
 
-def _turn_lines(turn: Turn, first: str) -> Iterator[str]:
+def _turn_lines(turn: Turn, first: str = FIRST_BYTE) -> Iterator[str]:
     if turn.latency_ms is None:
         said = "the reply began before the end of speech"
     else:
@@ -308,7 +309,8 @@ class Prober:
 class Way:
     """How the sound of a call goes: here in binary frames of the call's own WebSocket."""
 
-    first = "the first reply byte"
+    first = FIRST_BYTE
+    """What ends the wait for a reply."""
 
     def client(self) -> type[CallClient]:
         """Who places the call."""

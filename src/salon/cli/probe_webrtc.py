@@ -34,7 +34,6 @@ class WebRtcWay(Way):
         if not set(self._keys) <= KEYS:
             raise click.UsageError(f"--dtmf: {keys!r} has other keys than 0-9, *, # and A-D")
         self._servers = tuple(server for text in ice_servers for server in _servers(text))
-        self._heard = ""
 
     def client(self) -> type[CallClient]:
         from salon.clients.call import WebRtcCallClient
@@ -67,9 +66,8 @@ class WebRtcWay(Way):
                 break
             heard += str(event.data.get("digit", ""))
         if heard != self._keys:
-            told = f"told of {heard!r} only" if heard else "told of no key"
+            told = f"told of {heard!r}" if heard else "told of no key"
             raise ProbeFailed(f"pressed {self._keys!r}, but the server {told}")
-        self._heard = heard
         screen.figures(
             "dtmf", {"pressed": self._keys, "heard": heard}, f"keys: {heard} pressed and heard"
         )

@@ -151,18 +151,18 @@ class ImpairedPath:
         setup = is_setup(data)
         self._number += 1
         self._count(received=1)
-        how = replace(self.how, loss=0.0) if setup and not self.how.setup else self.how
-        delays = (self._setup if setup else self._media).delays(how)
         now = self._loop.time()
         if now < self._cut_until:
             self._count(cut=1, setup_lost=int(setup))
-        elif not delays:
-            self._count(lost=1, setup_lost=int(setup))
-        elif setup and not self.how.setup:
+            return
+        if setup and not self.how.setup:
             self._out(data, self._number, second=False)
-        else:
-            for copy, delay in enumerate(delays):
-                self._later(data, now + delay, second=copy > 0)
+            return
+        delays = (self._setup if setup else self._media).delays(self.how)
+        if not delays:
+            self._count(lost=1, setup_lost=int(setup))
+        for copy, delay in enumerate(delays):
+            self._later(data, now + delay, second=copy > 0)
 
     def _later(self, data: bytes, due: float, *, second: bool) -> None:
         if len(self._timers) >= MAX_IN_FLIGHT:

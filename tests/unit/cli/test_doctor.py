@@ -13,14 +13,21 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
+import ifaddr
 import pytest
 from click.testing import CliRunner, Result
 
 from salon.app.settings import Settings
+from salon.base import MissingExtraError, SalonError
 from salon.cli import doctor as module
 from salon.cli import licenses
 from salon.cli.commands import salon
 from salon.cli.doctor import Check, Status
+from salon.media import opus_library
+from salon.transport import carriers
+from salon.transport.aiortc_stock import AiortcStockPeer
+from salon.transport.carriers import WebRtcCarrier
+from salon.transport.packets import IceServer
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +60,8 @@ def test_a_whole_installation_passes() -> None:
     result = run()
     assert result.exit_code == 0, result.output
     for part in ("python", "extra serve", "vad model", "recognition", "data folder", "port"):
+        assert f"ok  {part}" in result.output
+    for part in ("webrtc             aiortc", "opus               libopus", "ICE servers"):
         assert f"ok  {part}" in result.output
 
 
@@ -229,6 +238,95 @@ def test_the_microphone_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
         "microphone",
         "microphone rights",
     ]
+
+
+def webrtc(**settings: object) -> dict[str, Check]:
+    return {check.name: check for check in module.check_webrtc(Settings(**settings))}  # type: ignore[arg-type]
+
+
+def test_webrtc_that_is_switched_off_is_no_fault() -> None:
+    (check,) = webrtc(webrtc="off").values()
+    assert (check.status, check.detail) == (Status.OK, "switched off (SALON_WEBRTC=off)")
+
+
+def test_webrtc_without_its_extra_names_it_and_the_way_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "salon.transport.aiortc_hook", None)
+    (check,) = webrtc().values()
+    assert check.status is Status.MISSING
+    assert not check.fatal
+    assert 'pip install "salon[webrtc]"; the page uses WebSocket audio' in check.detail
+
+
+@pytest.mark.parametrize(
+    ("carrier", "status"),
+    [
+        (WebRtcCarrier("aiortc-stock", AiortcStockPeer, "more CPU", degraded=True), "warning"),
+        (WebRtcCarrier("aiortc-stock", AiortcStockPeer, "more CPU"), "ok"),
+        (SalonError("its library can't be loaded"), "broken"),
+    ],
+)
+def test_the_carrier_of_webrtc_is_named_with_its_note(
+    carrier: WebRtcCarrier | SalonError, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = []
+
+    async def choose(name: str, _ticker: object) -> WebRtcCarrier:
+        wanted.append(name)
+        if isinstance(carrier, SalonError):
+            raise carrier
+        return carrier
+
+    monkeypatch.setattr(carriers, "choose_carrier", choose)
+    check = webrtc(webrtc="native")["webrtc"]
+    assert wanted == ["native"]
+    assert check.status == status
+    broken = "its library can't be loaded; the page uses WebSocket audio"
+    assert check.detail == (broken if status == "broken" else "aiortc-stock, more CPU")
+
+
+def test_opus_is_said_with_its_origin_or_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> str:
+        raise MissingExtraError("webrtc", "Opus (no libopus on this system)")
+
+    monkeypatch.setattr(opus_library, "opus_library", lambda: "libopus 9 (place)")
+    (there,) = module.check_opus()
+    monkeypatch.setattr(opus_library, "opus_library", missing)
+    (absent,) = module.check_opus()
+    assert (there.status, there.detail) == (Status.OK, "libopus 9 (place)")
+    assert absent.status is Status.MISSING
+    assert "libopus0" in absent.detail
+
+
+def test_a_machine_with_loopback_alone_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def adapters() -> list[SimpleNamespace]:
+        ips = ["127.0.0.1", ("::1", 0, 0)]
+        return [
+            SimpleNamespace(ips=[SimpleNamespace(ip=ip, is_IPv4=isinstance(ip, str)) for ip in ips])
+        ]
+
+    monkeypatch.setattr(ifaddr, "get_adapters", adapters)
+    check = named(module.check_reach(Settings()), "webrtc addresses")
+    assert check.status is Status.WARNING
+    assert "browsers gather no candidates" in check.detail
+    assert "the page uses WebSocket audio" in check.detail
+
+
+def test_who_can_reach_the_sound_is_said_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "addresses", lambda: ("10.0.0.5",))
+    key = "k" * 20
+    servers = (IceServer(("turn:turn.example:3478",), "ann", "secret-word"),)
+    given = Settings(host="0.0.0.0", api_key=key, external_ip="203.0.113.9", ice_servers=servers)
+    checks = {check.name: check.detail for check in module.check_reach(given)}
+    assert checks == {
+        "webrtc addresses": "10.0.0.5",
+        "external IP": "203.0.113.9 (SALON_EXTERNAL_IP)",
+        "ICE servers": "turn:turn.example:3478",
+    }
+    behind = Settings(host="0.0.0.0", api_key=key)
+    assert "need SALON_EXTERNAL_IP" in named(module.check_reach(behind), "ICE servers").detail
+    assert named(module.check_reach(Settings()), "ICE servers").detail == "none (SALON_ICE_SERVERS)"
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_a_wav_is_spoken(tmp_path: Path) -> None:
     assert "turn 1: " in result.output
 
 
-@pytest.mark.parametrize(("tells", "said"), [(False, "told of no key"), (True, "told of '1' only")])
+@pytest.mark.parametrize(("tells", "said"), [(False, "told of no key"), (True, "told of '1'")])
 def test_keys_that_are_not_heard_are_exit_code_1(tells: bool, said: str) -> None:
     script = RtcServer(tells_keys=tells)
     if tells:

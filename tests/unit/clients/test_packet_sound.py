@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +12,9 @@ from tests.unit.clients.server import SteppedClock
 from salon.clients.call import ClientError
 from salon.clients.call.packet_sound import PacketSound
 from salon.media import FRAME_SAMPLES, SILENCE, Samples, sine
+from salon.media.errors import MediaError
 from salon.media.packet_codecs import make_packet_encoder
+from salon.media.playout import Playout
 from salon.media.telephone_event import TelephoneEventReceiver
 from salon.transport.packets import MediaPacket, PayloadFormat
 
@@ -128,6 +131,28 @@ async def test_sound_stays_out_while_a_key_is_pressed_and_its_time_passes() -> N
     stage.speak(1)
     assert [one.timestamp for one in stage.sent] == [0, 4 * 160]
     assert stage.sound.unsent == 3
+
+
+async def test_keys_pressed_from_two_places_come_one_after_another() -> None:
+    stage = Stage()
+    await asyncio.gather(stage.sound.press("1"), stage.sound.press("2"))
+    assert [one.payload[0] for one in stage.sent] == [1] * 7 + [2] * 7
+
+
+def test_a_payload_that_breaks_the_decoder_costs_its_frame_only(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_self: Playout, _now: float) -> None:
+        raise MediaError("corrupted stream")
+
+    stage = Stage()
+    with monkeypatch.context() as patch:
+        patch.setattr(Playout, "pull", broken)
+        stage.hear(sine(500, 0.02))
+    assert "can't be decoded: corrupted stream" in caplog.text
+    for _ in range(3):
+        stage.hear(sine(500, 0.02))
+    assert stage.heard
 
 
 async def test_keys_on_another_clock_than_the_codec_keep_the_time() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import subprocess
 import sys
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from tests.unit.clients.rtcserver import RtcServer
 from tests.unit.clients.server import Peer, serving
 
-from salon.base import MissingExtraError
+from salon.base import SYSTEM_CLOCK, MissingExtraError
 from salon.clients.call import (
     CallClosed,
     CallFailed,
@@ -21,6 +23,7 @@ from salon.clients.call import (
     WebRtcCallClient,
 )
 from salon.clients.call import webrtc as module
+from salon.clients.call.offerer import Offerer
 from salon.media import sine
 from salon.transport import aiortc_hook
 from salon.transport.packets import IceServer
@@ -100,7 +103,7 @@ async def test_the_first_reports_give_the_round_trip() -> None:
         await script.close()
 
 
-async def test_a_server_without_this_codec_is_a_failed_call() -> None:
+async def test_a_call_without_telephone_events_takes_no_keys_and_is_invited_once() -> None:
     script = RtcServer(("PCMU",))
     async with serving(script) as server, WebRtcCallClient.connect(server.url) as call:
         await call.invite("pcmu")
@@ -144,6 +147,60 @@ async def test_without_any_candidate_it_fails_at_once() -> None:
     async with serving(saying(nobody)) as server, WebRtcCallClient.connect(server.url) as call:
         with pytest.raises(ConnectFailed, match="of the server: none"):
             await call.invite("pcmu")
+
+
+async def test_a_certificate_that_is_not_the_announced_one_is_refused() -> None:
+    class Impostor(RtcServer):
+        def __call__(self, peer: Peer, message: dict[str, Any]) -> None:
+            usual = peer.event
+
+            def event(name: str, **data: Any) -> None:
+                if name == "answer":
+                    lines = data["sdp"].split("\r\n")
+                    other = "a=fingerprint:sha-256 " + ":".join(["AB"] * 32)
+                    lines = [other if "fingerprint" in line else line for line in lines]
+                    data["sdp"] = "\r\n".join(lines)
+                usual(name, **data)
+
+            peer.event = event  # type: ignore[method-assign]
+            super().__call__(peer, message)
+
+    script = Impostor()
+    async with serving(script) as server, WebRtcCallClient.connect(server.url) as call:
+        with pytest.raises(ConnectFailed, match="the DTLS handshake failed"):
+            await call.invite()
+        await script.close()
+
+
+async def test_datagrams_that_are_not_of_the_call_are_counted() -> None:
+    script = RtcServer()
+    async with serving(script) as server, WebRtcCallClient.connect(server.url) as call:
+        await call.invite("pcmu")
+        assert call.made is not None
+        port = int(call.made.candidates[0].rpartition(":")[2])
+        host = call.made.candidates[0].split()[1].rpartition(":")[0]
+        stray = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with stray:
+            for data in (b"\x80\x00" + bytes(40), b"\x80\xc8" + bytes(40), b"\x80" + bytes(8000)):
+                stray.sendto(data, (host, port))
+        async with asyncio.timeout(5):
+            while (figures := call.statistics()) is None or figures.rejected < 3:
+                await asyncio.sleep(0.01)
+        assert figures.packets_received == 0
+        await script.close()
+
+
+async def test_what_is_sent_without_a_connection_is_counted() -> None:
+    offerer = Offerer((), clock=SYSTEM_CLOCK)
+    with pytest.raises(RuntimeError, match="after offer"):
+        offerer.accept(SDP, "pcmu")
+    with pytest.raises(RuntimeError, match="after accept"):
+        await offerer.connected()
+    offerer.send(b"x", 0, 0)
+    assert offerer.statistics().unsent == 1
+    assert (offerer.route(), offerer.remote_lost) == (None, 0)
+    await offerer.close()
+    await offerer.close()
 
 
 async def test_a_call_that_ends_while_connecting_says_so() -> None:
@@ -213,7 +270,5 @@ async def test_a_wrong_ice_server_is_said() -> None:
 
 def test_importing_the_clients_imports_no_webrtc() -> None:
     assert module.check_webrtc() is None
-    import subprocess
-
     code = "import sys, salon.clients.call; sys.exit(bool({'aiortc', 'av'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

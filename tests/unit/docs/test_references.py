@@ -89,11 +89,11 @@ def test_what_the_javascript_guide_imports_is_exported() -> None:
     page = read("docs/how-to/javascript-client.md")
     folder = ROOT / "web/src/client"
     exported: set[str] = set()
-    for module in re.findall(r'export \* from "\./(\w+)"', read("web/src/client/index.ts")):
+    for module in re.findall(r'export \* from "\./([\w-]+)"', read("web/src/client/index.ts")):
         text = (folder / f"{module}.ts").read_text(encoding="utf-8")
         exported |= set(re.findall(r"^export (?:class|function|const) (\w+)", text, re.M))
     imported = re.findall(r'import \{ ([^}]+) \} from "/client\.js"', page)
     named = {name.strip() for names in imported for name in names.split(",")}
-    named |= set(re.findall(r"^\| `(\w+Client|Microphone|Speaker)` \|", page, re.M))
+    named |= set(re.findall(r"^\| `(\w+Client|Line|RemoteSound|Microphone|Speaker)` \|", page, re.M))
     assert named
     assert named <= exported

@@ -456,6 +456,20 @@ async def test_a_new_connection_that_fails_leaves_the_old_one(
     await desk.over()
 
 
+async def test_what_a_new_connection_does_during_its_answer_changes_nothing(desk: Desk) -> None:
+    first = await desk.connected()
+    first.fail = AnotherSession("other credentials")
+    desk.prepare = lambda peer: peer.gate.clear()
+    desk.call.send({"command": "invite", "option": {"offer": "again"}})
+    await asyncio.sleep(0.1)
+    desk.peers[1].become(PeerState.CONNECTING)
+    desk.peers[1].gate.set()
+    await desk.call.expect("answer")
+    desk.peers[1].become(PeerState.CONNECTED)
+    await asyncio.sleep(0.1)
+    assert [peer.closed for peer in desk.peers] == [1, 0]
+
+
 async def test_an_offer_that_another_peer_does_not_take_either_leaves_the_old_one(
     desk: Desk,
 ) -> None:

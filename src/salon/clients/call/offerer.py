@@ -29,7 +29,7 @@ from salon.clients.call.offer import Agreed, LocalTransport, build_offer, read_a
 from salon.transport import aiortc_hook as hook
 from salon.transport.packets import IceServer, MediaPacket, PacketStatistics, PayloadFormat
 from salon.transport.reception import ReceptionStatistics
-from salon.transport.rtp import OutgoingStream, PacketError, is_rtcp, is_rtp_or_rtcp, parse_rtp
+from salon.transport.rtp import OutgoingStream, is_rtcp, is_rtp_or_rtcp, parse_rtp
 from salon.transport.rtp_session import RtpSession
 from salon.transport.sdp import Candidate, Fingerprint
 
@@ -37,7 +37,10 @@ _log = logging.getLogger("salon.clients.call")
 
 FIRST_REPORT_S: Final = 0.2
 REPORT_INTERVAL_S: Final = 2.0
-"""Short calls shall know their round trip: the first report goes out before the server's."""
+"""Short calls shall know their round trip: the first report goes out before the server's, which
+can then refer to it."""
+SILENT_S: Final = 1.0
+"""For so long the first report waits for a packet: only a sender's report can be answered."""
 HOUSEKEEPING_S: Final = 0.1
 CLOSE_TIMEOUT_S: Final = 2.0
 
@@ -203,7 +206,7 @@ class Offerer:
                 session.incoming_rtcp(srtp[1].unprotect_rtcp(data), now)
                 return True
             packet = parse_rtp(srtp[1].unprotect(data), now)
-        except (pylibsrtp.Error, PacketError):
+        except (pylibsrtp.Error, ValueError):  # not of this call, malformed or too long
             self._rejected += 1
             return True
         if packet.payload_type in self._accepted:
@@ -217,7 +220,8 @@ class Offerer:
         if self._closed or self._session is None:
             return
         now = self._clock.monotonic()
-        if self._session.due(now):
+        began = self._session.outgoing.packets_sent or now - (self.connected_at or now) > SILENT_S
+        if began and self._session.due(now):
             self._send_report(self._session.report(now, self._clock.time()))
         loop = asyncio.get_running_loop()
         self._watch = loop.call_later(HOUSEKEEPING_S, self._housekeeping)

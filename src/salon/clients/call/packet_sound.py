@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -66,6 +67,7 @@ class PacketSound:
         self._playout = Playout(make_packet_decoder(codec.encoding, codec.clock_rate))
         self._ssrc: int | None = None
         self._pressing = False
+        self._keyboard = asyncio.Lock()
         self._tail = 0
         self.unsent = 0
         """Frames that gave way to a key."""
@@ -96,15 +98,16 @@ class PacketSound:
             tuple(telephone_event_packets(key, PRESS_MS, clock_rate=events.clock_rate))
             for key in keys
         ]
-        beat = Beat(self._clock)
-        for packets in presses:
-            self._pressing = True
-            try:
-                await self._press(events, packets, beat)
-            finally:
-                self._pressing = False
-            for _ in range(PAUSE_MS // 20):
-                await beat.next()
+        async with self._keyboard:
+            beat = Beat(self._clock)
+            for packets in presses:
+                self._pressing = True
+                try:
+                    await self._press(events, packets, beat)
+                finally:
+                    self._pressing = False
+                for _ in range(PAUSE_MS // 20):
+                    await beat.next()
 
     async def _press(
         self, events: PayloadFormat, packets: tuple[tuple[bytes, bool, bool], ...], beat: Beat
@@ -138,6 +141,7 @@ class PacketSound:
         beat = Beat(self._clock)
         while True:
             await beat.next()
+            await asyncio.sleep(0)  # who catches up after a stall reads first what came meanwhile
             self.pull()
 
     def pull(self) -> None:
