@@ -12,7 +12,7 @@ import pytest
 from salon.media import Samples
 from salon.media.frame import FRAME_SAMPLES
 from salon.media.packet_codec import PacketEncoder
-from salon.media.packet_codecs import L16PacketEncoder, make_packet_decoder, make_packet_encoder
+from salon.media.packet_codecs import L16PacketEncoder, make_packet_encoder
 from salon.media.telephone_event import telephone_event_packets
 from salon.testing import VirtualClock, scripted_engine, silence, tone, virtual_time
 from salon.transport.packets import MediaPacket, PacketTrack, PayloadFormat

@@ -60,12 +60,16 @@ class Call:
         self.connection = connection
         connection.leg.open(self._hear, self._post)
 
-    def start(self) -> None:
-        """The connection stands: send. A first frame of silence opens the far end's decoder and
-        gives the time line of the sound its beginning."""
-        if self._tick is None and self.connection is not None and not self._over:
-            self.connection.leg.send(SILENCE)
-            self._tick = self._ticker.add(self._send, Phase.OUTBOUND)
+    def start(self) -> bool:
+        """The connection stands: send, from the first time this is called on; whether it was that.
+
+        A first frame of silence opens the far end's decoder and begins the time line.
+        """
+        if self._tick is not None or self.connection is None or self._over:
+            return False
+        self.connection.leg.send(SILENCE)
+        self._tick = self._ticker.add(self._send, Phase.OUTBOUND)
+        return True
 
     async def end(self) -> None:
         """Nothing passes any more; idempotent."""

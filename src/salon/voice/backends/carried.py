@@ -143,10 +143,10 @@ class CarriedVoiceBackend(VoiceBackend):
         connection.watch(lambda: self._ready(call), lambda: self._lost(call))
 
     def _ready(self, call: Call) -> None:
-        if call.session.state is not VoiceSessionState.CONNECTING:
+        if not call.start():
             return
-        call.session.state = VoiceSessionState.ACTIVE
-        call.start()
+        if call.session.state is VoiceSessionState.CONNECTING:
+            call.session.state = VoiceSessionState.ACTIVE
         self._scope.spawn(self._tell(self._on_ready, call.session), name="ready")
 
     def _lost(self, call: Call) -> None:

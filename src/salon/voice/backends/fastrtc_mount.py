@@ -3,11 +3,11 @@
 # FastAPI reads the annotations of what is mounted, which name what is imported within the function:
 # so they must not become text here.
 
+import html
 import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, Literal
-from xml.sax.saxutils import quoteattr  # only escapes
 
 from salon.base import MissingExtraError
 from salon.voice.backends.auth import AuthCallback
@@ -85,8 +85,8 @@ def mount_fastrtc_voice(
 
     async def incoming(request: Request) -> Response:
         base = request.url.path.removesuffix("/telephone/incoming")
-        url = quoteattr(f"wss://{request.url.netloc}{base}/telephone/handler")
-        text = f"<Response><Connect><Stream url={url}/></Connect></Response>"
+        url = html.escape(f"wss://{request.url.netloc}{base}/telephone/handler")
+        text = f'<Response><Connect><Stream url="{url}"/></Connect></Response>'
         return Response(
             f'<?xml version="1.0" encoding="UTF-8"?>{text}', media_type="application/xml"
         )

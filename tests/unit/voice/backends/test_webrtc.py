@@ -144,6 +144,16 @@ async def test_a_session_made_before_its_offer_says_what_waits(
                 await backend.accept(session, await other.offer())
 
 
+async def test_a_page_that_offers_a_data_channel_too_is_heard(
+    backend: WebRTCVoiceBackend,
+) -> None:
+    notes = Notes(backend)
+    async with offering() as client:
+        client.pc.createDataChannel("text")
+        await called(backend, client)
+        await until(lambda: len(notes.frames) >= 10)
+
+
 async def test_V24_keys_are_refused_where_the_client_takes_none(
     backend: WebRTCVoiceBackend,
 ) -> None:
