@@ -7,7 +7,9 @@ A call of Salon is whole: transport, Opus, jitter buffer, pipeline and voice act
 sound playing all the time and speech coming in. Stock aiortc decodes and encodes (stereo Opus, as
 it does) and has nothing behind it; "packets only" is Salon's carrier sending every packet back, the
 floor under a call. A server that loses more than 5 % of its packets, or sends fewer than 45 a
-second, has collapsed: its figure says what it used, not what a call needs.
+second, has collapsed: its figure says what it used, not what a call needs. "per 50" divides by the
+packets that came; limits apply to it. A server that had less than 60 % of a core meanwhile was kept
+from running by others, which is said instead.
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ LIMIT_MS = 22.0
 NATIVE_LIMIT_MS = 15.0
 LOST_PERCENT = 5.0
 PACKETS_A_SECOND = 45.0
+BUSY_PERCENT = 60.0
+"""A server that falls behind with less of a core than this was kept from running by others."""
 PLAYED_S = 10
 """Length of the sound that calls play over and over; each holds it decoded, 32 kB a second."""
 SETTLE_S = 3.0
@@ -212,11 +216,13 @@ async def measure_windows(crowd: Crowd, pid: int, windows: int, seconds: float) 
     result["ms_all"] = [round(window["ms"], 2) for window in found]
     result["calls"] = len(crowd.calls)
     result["refused_datagrams"] = crowd.refused_datagrams() - dropped
-    result["collapsed"] = (
+    behind = (
         result["lost_percent"] > LOST_PERCENT
         or result["packets_per_call_second"] < PACKETS_A_SECOND
         or result["held"] < result["calls"]
     )
+    result["collapsed"] = behind and result["busy_percent"] >= BUSY_PERCENT
+    result["starved"] = behind and not result["collapsed"]
     return result
 
 
@@ -265,6 +271,8 @@ def line(result: dict[str, Any]) -> str:
         notes.append(f"limit {result['limit_ms']:.0f}")
     if result["collapsed"]:
         notes.append("collapsed")
+    if result["starved"]:
+        notes.append(f"the machine gave it only {result['busy_percent']:.0f} % of a core")
     if result["calls"] < result["wanted"]:
         notes.append(f"{result['wanted'] - result['calls']} calls were not opened in time")
     if result["refused_datagrams"]:

@@ -161,6 +161,8 @@ class RtcCall:
         `ConnectionError` if it does not work."""
         hook.bound_gathering(self._connection, ipv6=False)
         hook.take_datagrams(self._connection, self._datagram)
+        # from the start: the other side's first check may come before its answer
+        self._connection.ice_controlling = True
         await self._gatherer.gather()
         self._socket = await websockets.connect(self._url, compression=None, ping_interval=None)
         self._reader = asyncio.ensure_future(self._read())
@@ -181,7 +183,6 @@ class RtcCall:
         ufrag = media.ice_ufrag or answer.ice_ufrag or ""
         pwd = media.ice_pwd or answer.ice_pwd or ""
         prints = media.fingerprints or answer.fingerprints
-        self._connection.ice_controlling = True
         setup = media.setup or answer.setup
         hook.set_dtls_role(self._dtls, "client" if setup == "passive" else "server")
         for candidate in media.candidates:
@@ -240,7 +241,7 @@ class RtcCall:
                 self.events[name] += 1
                 if name == "answer" and not self._answer.done():
                     self._answer.set_result(event["sdp"])
-                elif name == "trackEnd" and self._replay is not None:
+                elif name == "trackEnd" and self._replay is not None and self._protect is not None:
                     await self._send_command(self._replay)
                 elif name in ("error", "reject") and not self._answer.done():
                     self._answer.set_exception(ConnectionError(text))

@@ -35,5 +35,6 @@ async def test_calls_ended_in_mid_media_leave_no_task_socket_thread_or_memory() 
     assert output, errors.decode()
     result = json.loads(output)
     assert result["problems"] == []
-    assert result["endings"] == {"hangup": CALLS // 2, "close": CALLS // 4, "vanish": CALLS // 4}
+    assert sum(result["endings"].values()) == CALLS
+    assert set(result["endings"]) == {"hangup", "close", "vanish"}
     assert result["packets_received"] > CALLS

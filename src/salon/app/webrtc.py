@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+
 from salon.app.house import EngineInfo
 from salon.app.metrics import Metrics
 from salon.app.settings import Settings
 from salon.base import SalonError
 from salon.gateway.endpoints import Endpoints
 from salon.gateway.webrtc import PATHS, WebRtcCalls
+from salon.media.packet_codecs import make_packet_encoder
 from salon.transport.carriers import choose_carrier
 from salon.transport.packets import PeerOptions
 from salon.transport.sockets import Refusal
 from salon.transport.ticker import Ticker
+
+_log = logging.getLogger("salon.app")
 
 OFF = "calls over WebRTC are switched off (SALON_WEBRTC=off)"
 NOTES = {
@@ -19,6 +24,18 @@ NOTES = {
     "aiortc-stock": "aiortc's stock path",
     "libdatachannel": "as packets, by libdatachannel",
 }
+
+
+def codec_installed(encoding: str) -> bool:
+    """Whether sound in a format can be coded here; what can't is not agreed on."""
+    if encoding == "telephone-event":
+        return True
+    try:
+        make_packet_encoder(encoding)
+    except SalonError as error:
+        _log.warning("calls over WebRTC do without %s: %s", encoding, error)
+        return False
+    return True
 
 
 class WebRtc:
@@ -48,7 +65,9 @@ class WebRtc:
             self._missing = str(error)
             return
         options = PeerOptions(
-            ice_servers=self._settings.ice_servers, external_ip=self._settings.external_ip
+            ice_servers=self._settings.ice_servers,
+            external_ip=self._settings.external_ip,
+            formats=tuple(item for item in PeerOptions().formats if codec_installed(item)),
         )
         self._metrics.webrtc_carrier(stock=carrier.degraded)
         self._calls = WebRtcCalls(

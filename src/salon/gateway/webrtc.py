@@ -75,7 +75,8 @@ class WebRtcTransport(EventTransport):
         self._leg: PacketLeg | None = None
         self._peer: PacketPeer | None = None
         self._next: PacketPeer | None = None
-        self._early: deque[str] = deque(maxlen=MAX_EARLY_CANDIDATES)
+        self._counted: PacketPeer | None = None
+        self._early: deque[str] = deque()
         self._grace: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -133,6 +134,9 @@ class WebRtcTransport(EventTransport):
         except BaseException:
             self._close_later(peer)
             raise
+        if peer.state in (PeerState.FAILED, PeerState.CLOSED):
+            self._close_later(peer)
+            raise NegotiationError("the new connection failed at once")
         if self._next is not None:
             self._close_later(self._next)
         self._next = peer
@@ -148,7 +152,8 @@ class WebRtcTransport(EventTransport):
     def add_candidate(self, candidate: str) -> None:
         peer = self._next or self._peer
         if peer is None or not peer.tracks:
-            self._early.append(candidate)
+            if len(self._early) < MAX_EARLY_CANDIDATES:
+                self._early.append(candidate)
         else:
             peer.add_candidate(candidate)
 
@@ -193,29 +198,38 @@ class WebRtcTransport(EventTransport):
             self._grace = None
         self._session.main_track_started()
         took = peer.statistics().connect_ms
-        if took is not None:
+        if took is not None and self._counted is not peer:  # not when it comes back from silence
+            self._counted = peer
             self._calls.on_connected(took / 1000)
 
     def _gone(self) -> None:
         self._grace = None
+        if self._next is not None:  # it fails or takes over within the carrier's own time
+            self._grace = asyncio.get_running_loop().call_later(self._calls.grace, self._gone)
+            return
         self._session.connection_lost()
 
     def _close_later(self, peer: PacketPeer) -> None:
         """Close beside what goes on; `ended` waits for it."""
         peer.on_state = lambda _state: None
-        task = asyncio.ensure_future(peer.close())
+        self._calls.on_statistics(peer.statistics())
+        task = asyncio.ensure_future(self._close(peer))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+    async def _close(self, peer: PacketPeer) -> None:
+        try:
+            await peer.close()
+        except Exception:  # noqa: BLE001 - carriers are plugged in; the call ends all the same
+            _log.exception("a WebRTC connection could not be closed")
 
     async def ended(self) -> None:
         if self._grace is not None:
             self._grace.cancel()
             self._grace = None
-        if self._peer is not None:
-            self._calls.on_statistics(self._peer.statistics())
         for peer in (self._peer, self._next):
             if peer is not None:
                 self._close_later(peer)
-        self._peer = self._next = None
+        self._peer = self._next = self._counted = None
         if self._closing:
             await asyncio.wait(set(self._closing))

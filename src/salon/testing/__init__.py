@@ -15,6 +15,7 @@ from salon.testing.loop import (
     run_virtual,
     virtual_time,
 )
+from salon.testing.network import Impairment, UdpRelay, udp_relay
 from salon.testing.sockets import MemorySocket, Received
 from salon.testing.speech import add_noise, silence, speak, tone
 from salon.testing.vad import EnergyVad, ScriptedVad
@@ -25,6 +26,7 @@ __all__ = [
     "CallPair",
     "CallRefusedError",
     "EnergyVad",
+    "Impairment",
     "MemorySocket",
     "MockAIProvider",
     "MockSpeechToText",
@@ -33,6 +35,7 @@ __all__ = [
     "ScriptedRooms",
     "ScriptedVad",
     "StalledError",
+    "UdpRelay",
     "VirtualClock",
     "VirtualTimeLoop",
     "VirtualTimePolicy",
@@ -44,5 +47,6 @@ __all__ = [
     "silence",
     "speak",
     "tone",
+    "udp_relay",
     "virtual_time",
 ]

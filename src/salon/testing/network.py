@@ -130,7 +130,7 @@ class ImpairedPath:
         self._loop = asyncio.get_running_loop()
         self._timers: set[asyncio.TimerHandle] = set()
         self._number = self._newest = 0
-        self._last_due = -inf
+        self._last_drawn = self._last_due = -inf
         self._cut_until = -inf
         self._figures = PathStatistics()
 
@@ -168,8 +168,10 @@ class ImpairedPath:
         if len(self._timers) >= MAX_IN_FLIGHT:
             self._count(overflowed=1)
             return
-        if self.how.ordered:  # timers of the same time run in any order
-            due = self._last_due = max(due, nextafter(self._last_due, inf))
+        same, self._last_drawn = due == self._last_drawn, due
+        if same or (self.how.ordered and due <= self._last_due):
+            due = nextafter(self._last_due, inf)  # timers of the same time run in any order
+        self._last_due = due
         number = self._number
 
         def out() -> None:

@@ -55,11 +55,13 @@ def take_datagrams(connection: Connection, media: Callable[[bytes], bool]) -> No
 
 
 def note_checks(connection: Connection, alive: Callable[[], None]) -> None:
-    """Tell `alive` of every connectivity check of the peer."""
+    """Tell `alive` of every connectivity check of the peer, known by its signature."""
     usual = connection.request_received
+    key = connection.local_password.encode()
 
     def request_received(message: Any, addr: tuple[str, int], protocol: Any) -> None:
-        alive()
+        if "MESSAGE-INTEGRITY" in message.attributes and message.check_message_integrity(key):
+            alive()
         usual(message, addr, protocol)
 
     connection.__dict__["request_received"] = request_received

@@ -316,6 +316,9 @@ class AiortcPeer(PacketPeer):
 
     def _datagram(self, data: bytes) -> bool:
         """A datagram that is not STUN; False leaves it to aiortc (DTLS)."""
+        if not data:
+            self._rejected += 1
+            return True
         if not 127 < data[0] < 192:
             return False
         unprotect, track = self._unprotect, self._track
@@ -323,12 +326,13 @@ class AiortcPeer(PacketPeer):
             self._rejected += 1
             return True
         now = self._clock.monotonic()
-        self._alive_at = now
         try:
             if is_rtcp(data):
                 self._report_received(track, data, now)
+                self._alive_at = now
                 return True
             packet = parse_rtp(unprotect(data), now)
+            self._alive_at = now
         except (pylibsrtp.Error, PacketError, ValueError):
             self._rejected += 1
             return True

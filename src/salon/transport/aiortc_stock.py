@@ -26,8 +26,8 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 
 from salon.base import SYSTEM_CLOCK, Clock, TaskScope
-from salon.transport.aiortc_peer import ice_servers, ignore, to_aiortc
-from salon.transport.answer import usable_candidate
+from salon.transport.aiortc_peer import MAX_CANDIDATES, ice_servers, ignore, to_aiortc
+from salon.transport.answer import choose_audio, usable_candidate
 from salon.transport.packets import (
     AnotherSession,
     MediaPacket,
@@ -123,6 +123,7 @@ class AiortcStockPeer(PacketPeer):
         self._outgoing = _Outgoing()
         self._track = _StockTrack(self._outgoing)
         self._ufrag: str | None = None
+        self._candidates = 0
         self._answered_at = 0.0
         self._connect_ms: float | None = None
         self._pc.on("connectionstatechange", self._on_state)
@@ -133,9 +134,11 @@ class AiortcStockPeer(PacketPeer):
         ufrag = next((media.ice_ufrag for media in description.media if media.ice_ufrag), None)
         if self._ufrag not in (None, ufrag):
             raise AnotherSession("another ICE session needs a new connection")
+        choose_audio(description, self._options.formats)
         first, self._ufrag = self._ufrag is None, ufrag
         try:
-            await self._pc.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+            usable = RTCSessionDescription(self._usable(offer), "offer")
+            await self._pc.setRemoteDescription(usable)
             if first:
                 self._pc.addTrack(self._outgoing)
                 self.tracks = (self._track,)
@@ -144,6 +147,23 @@ class AiortcStockPeer(PacketPeer):
             raise NegotiationError(f"the offer can't be used: {error}") from None
         self._answered_at = self._clock.monotonic()
         return self._filtered(self._pc.localDescription.sdp)
+
+    def _usable(self, offer: str) -> str:
+        """The offer without candidates that must not be tried."""
+        kept = []
+        for line in offer.splitlines(keepends=True):
+            if line.startswith("a=candidate:"):
+                if not self._may_try(line.strip()[2:]):
+                    continue
+                self._candidates += 1
+            kept.append(line)
+        return "".join(kept)
+
+    def _may_try(self, candidate: str) -> bool:
+        try:
+            return usable_candidate(Candidate.parse(candidate), ipv6=self._options.ipv6)
+        except NegotiationError:
+            return False
 
     def _filtered(self, sdp: str) -> str:
         """Addresses as the options want them (G147, G149)."""
@@ -163,6 +183,9 @@ class AiortcStockPeer(PacketPeer):
         parsed = Candidate.parse(candidate)
         if not usable_candidate(parsed, ipv6=self._options.ipv6):
             return
+        self._candidates += 1
+        if self._candidates > MAX_CANDIDATES:
+            raise NegotiationError(f"more than {MAX_CANDIDATES} candidates")
         remote = to_aiortc(parsed)
         remote.sdpMLineIndex = 0
         self._scope.spawn(self._pc.addIceCandidate(remote), name="candidate")

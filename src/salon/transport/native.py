@@ -41,6 +41,7 @@ from salon.transport.native_library import (
     resolve_servers,
 )
 from salon.transport.packets import (
+    AnotherSession,
     MediaPacket,
     NegotiationError,
     PacketPeer,
@@ -155,7 +156,7 @@ class LibdatachannelPeer(PacketPeer):
         remote = remote_transport(description, choice.media, ipv6=self._options.ipv6)
         if self._track is not None:
             if remote.ufrag != self._remote_ufrag:
-                raise NegotiationError("another ICE session needs a new connection")
+                raise AnotherSession("another ICE session needs a new connection")
             self._track.agree(choice)
             return self._describe(description, choice)
         if self._remote_ufrag:
@@ -418,7 +419,7 @@ class NativeFactory:
 
     def configuration(self, options: PeerOptions, servers: list[ResolvedServer]) -> Any:
         """What the library is told about a connection."""
-        files = self._certificates.current()
+        files = self._certificates.current(fresh=options.fresh_identity)
         configuration = self.library.Configuration()
         configuration.certificate_pem_file = files.certificate
         configuration.key_pem_file = files.key

@@ -44,10 +44,11 @@ class CertificateFiles:
         """Where the files lie."""
         return Path(self._directory.name)
 
-    def current(self) -> PemFiles:
-        """The files for a new peer; they are read when it is made and not again."""
+    def current(self, *, fresh: bool = False) -> PemFiles:
+        """The files for a new peer; they are read when it is made and not again. `fresh` ones
+        differ from all before."""
         now = self._clock.monotonic()
-        if self._made is None or now - self._made[0] > RENEW_AFTER_S:
+        if fresh or self._made is None or now - self._made[0] > RENEW_AFTER_S:
             if self._made is not None:
                 Path(self._made[1].certificate).unlink()
                 Path(self._made[1].key).unlink()

@@ -75,6 +75,8 @@ class PacketLeg(AudioLeg):
             self._sender = sender
             self._key = f"{sender.encoding} {sorted(sender.parameters.items())}"
             self._encoder = self._make_encoder()
+            if self._loss:
+                self._encoder.set_expected_loss(self._loss)
             self._timing = OutgoingClock(self._encoder.clock_rate)
             self._units = FRAME_SAMPLES * self._encoder.clock_rate // SAMPLE_RATE
         track.on_packet = self._packet
@@ -88,7 +90,9 @@ class PacketLeg(AudioLeg):
     def _packet(self, packet: MediaPacket) -> None:
         self._packets_in += 1
         if packet.ssrc != self._ssrc:
-            self._ssrc, self._stream = packet.ssrc, None
+            self._ssrc = packet.ssrc
+            if self._stream is not None:
+                self._stream.playout.reset()
         found = self._formats.get(packet.payload_type)
         if found is None:
             return

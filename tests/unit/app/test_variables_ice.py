@@ -97,12 +97,16 @@ def test_a_credential_beside_a_mistake_is_not_shown(wrong: dict[str, object]) ->
     assert "turn-secret" not in str(caught.value)
 
 
-@given(st.text() | st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(
-        st.sampled_from(["urls", "username", "credential"]), inner
-    ),
-).map(lambda value: json.dumps([value])))
+@given(
+    st.text()
+    | st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(st.sampled_from(["urls", "username", "credential"]), inner)
+        ),
+    ).map(lambda value: json.dumps([value]))
+)
 def test_any_text_is_servers_or_a_value_error(text: str) -> None:
     try:
         found = ice_servers(text)

@@ -171,8 +171,14 @@ def test_G205_the_servers_are_told_in_the_browsers_shape(client: Client) -> None
 
 def test_G205_turn_credentials_are_for_who_may_call(client: Client) -> None:
     key = "a-key-of-enough-length"
-    browser = client("192.0.2.1", "http://salon.example", ice_servers=(TURN,), api_key=key,
-                     host="0.0.0.0", allowed_hosts=frozenset({"salon.example"}))
+    browser = client(
+        "192.0.2.1",
+        "http://salon.example",
+        ice_servers=(TURN,),
+        api_key=key,
+        host="0.0.0.0",
+        allowed_hosts=frozenset({"salon.example"}),
+    )
     refused = browser.get("/iceservers")
     assert refused.status_code == 401
     assert "turn-secret" not in refused.text

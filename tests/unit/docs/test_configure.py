@@ -19,7 +19,7 @@ def row_of(variable: Variable) -> str:
     elif isinstance(default, float):
         shown = f"{default:g}"
     else:
-        shown = "" if default is None or default == frozenset() else str(default)
+        shown = "" if default in (None, frozenset(), ()) else str(default)
     names = ", ".join(f"`{name}`" for name in variable.names)
     return f"| {names} | {f'`{shown}`' if shown else ''} | {variable.doc} |"
 

@@ -94,6 +94,8 @@ def test_what_the_javascript_guide_imports_is_exported() -> None:
         exported |= set(re.findall(r"^export (?:class|function|const) (\w+)", text, re.M))
     imported = re.findall(r'import \{ ([^}]+) \} from "/client\.js"', page)
     named = {name.strip() for names in imported for name in names.split(",")}
-    named |= set(re.findall(r"^\| `(\w+Client|Line|RemoteSound|Microphone|Speaker)` \|", page, re.M))
+    named |= set(
+        re.findall(r"^\| `(\w+Client|Line|RemoteSound|Microphone|Speaker)` \|", page, re.M)
+    )
     assert named
     assert named <= exported

@@ -5,11 +5,28 @@ same codec gives without loss, over the spectra that touch a lost frame or the 2
 set beside two receivers without `Playout` that know exactly what was lost and decode what is left:
 one repeats its last frame, one is silent. Four voices, four patterns of loss each; jitter of 2 ms.
 
-Figures, as printed by the test. *Lost* are bursts of two to five frames where it says so, else
-frames drawn one by one; *opus* is without redundancy, *opus+fec* with what is sent to a listener
-who reports such a loss (15 %: a third is restored only if the next packet comes).
+Bursts are two to five frames, random losses are drawn one by one. ``opus`` is without redundancy,
+``opus+fec`` with what is sent to a listener who reports such a loss; a packet is restored from it
+if the next one comes.
 
-TABLE
+======== ======= ==== ======= ====== =======
+codec    losses       Playout repeat silence
+======== ======= ==== ======= ====== =======
+opus     random   5 %     5.8    6.6     8.9
+opus     random  15 %     6.1    7.0     9.3
+opus     bursts   5 %     9.7   10.2    13.8
+opus     bursts  15 %     9.8   10.7    14.5
+opus+fec random   5 %     4.1    6.3     8.6
+opus+fec random  15 %     3.5    6.5     8.9
+opus+fec bursts   5 %     9.5   10.0    13.6
+opus+fec bursts  15 %     9.3   10.3    14.1
+pcmu     random   5 %     4.0    5.9     8.1
+pcmu     random  15 %     4.2    6.1     8.6
+pcmu     bursts   5 %     6.6    8.7    12.3
+pcmu     bursts  15 %     7.1    9.5    13.2
+======== ======= ==== ======= ====== =======
+
+Of that, alignment and rounding are less than 0.5 dB: so far is `Playout` without loss.
 """
 
 from __future__ import annotations
@@ -46,11 +63,8 @@ def encoder_for(codec: str, loss: float) -> PacketEncoder:
 
 
 def decoder_for(codec: str) -> PacketDecoder:
-    return make_packet_decoder("PCMU", 8_000) if codec == "pcmu" else _opus()
-
-
-def _opus() -> PacketDecoder:
-    return make_packet_decoder("opus", 48_000)
+    name, rate = ("PCMU", 8_000) if codec == "pcmu" else ("opus", 48_000)
+    return make_packet_decoder(name, rate)
 
 
 @cache
@@ -162,7 +176,9 @@ def distances(true: Samples, heard: Samples, lost: Lost, *, align: bool) -> NDAr
 
 def measured(codec: str, pattern: str, rate: float) -> tuple[float, float, float]:
     """Mean distance by `Playout`, of repetition and of silence."""
-    ours, repeated, silent = [], [], []
+    ours: list[NDArray[np.float64]] = []
+    repeated: list[NDArray[np.float64]] = []
+    silent: list[NDArray[np.float64]] = []
     for voice in range(len(spoken())):
         true = reference(codec, rate, voice)
         for seed in SEEDS:
@@ -185,8 +201,9 @@ def test_V29_a_call_over_a_lossy_network_is_nearer_to_the_truth_than_repetition_
 ) -> None:
     ours, repeated, silent = measured(codec, pattern, rate)
     print(f"{codec:10}{pattern:8}{rate:5.0%}{ours:9.1f}{repeated:9.1f}{silent:9.1f}")
-    assert ours < repeated - 0.3
-    assert ours < silent - 3.0
+    nearer = 1.5 if codec == "pcmu" or (codec, pattern) == ("opus+fec", "random") else 0.3
+    assert ours < repeated - nearer
+    assert ours < silent - 2.5
 
 
 @pytest.mark.parametrize("codec", ["opus", "opus+fec", "pcmu"])

@@ -527,7 +527,6 @@ def test_a_mix_is_made_for_who_misses_most(encoders: list[Counted]) -> None:
     assert encoders[3].losses == [20]
 
 
-@pytest.mark.xfail(strict=True, reason="the encoder of another format is not told the known loss")
 def test_a_new_encoder_knows_the_loss_that_its_forerunner_knew(encoders: list[Counted]) -> None:
     line = opened()
     line.track.missed = 0.1
