@@ -35,6 +35,8 @@ _log = logging.getLogger("salon.gateway")
 PATHS = ("/webrtc", "/call/webrtc")
 GRACE_S = 10.0
 """A call whose connection is gone ends after this long, unless it comes back (G150)."""
+HOLD_S = 3.0
+"""What is to be played waits this long for the connection."""
 MAX_EARLY_CANDIDATES = 100
 """Candidates kept before the invite (G88); more are dropped."""
 
@@ -78,6 +80,7 @@ class WebRtcTransport(EventTransport):
         self._counted: PacketPeer | None = None
         self._early: deque[str] = deque()
         self._grace: asyncio.TimerHandle | None = None
+        self._holding: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
     # -- commands ---------------------------------------------------------------------------------
@@ -103,6 +106,9 @@ class WebRtcTransport(EventTransport):
         self._peer = peer
         sdp = await peer.answer(option.offer)
         self._leg = PacketLeg(media.engine.ticker, media.engine.clock)
+        if peer.state is not PeerState.CONNECTED:
+            self._leg.ready = False
+            self._holding = asyncio.get_running_loop().call_later(HOLD_S, self._play)
         self._leg.attach(peer.tracks[0])
         media.use(self._leg)
         self._take_early(peer)
@@ -174,12 +180,22 @@ class WebRtcTransport(EventTransport):
             return
         if peer is not self._peer:
             return
+        if state is not PeerState.CONNECTING:
+            self._play()
         if state is PeerState.CONNECTED:
             self._connected(peer)
         elif state in (PeerState.DISCONNECTED, PeerState.FAILED, PeerState.CLOSED):
             self._session.main_track_ended()
             if self._grace is None:
                 self._grace = asyncio.get_running_loop().call_later(self._calls.grace, self._gone)
+
+    def _play(self) -> None:
+        """It is known, or has been waited for long enough, whether anybody hears: time goes on."""
+        if self._holding is not None:
+            self._holding.cancel()
+            self._holding = None
+        if self._leg is not None:
+            self._leg.ready = True
 
     def _next_state(self, peer: PacketPeer, state: PeerState) -> None:
         if state is PeerState.CONNECTED and self._leg is not None:
@@ -224,6 +240,7 @@ class WebRtcTransport(EventTransport):
             _log.exception("a WebRTC connection could not be closed")
 
     async def ended(self) -> None:
+        self._play()
         if self._grace is not None:
             self._grace.cancel()
             self._grace = None

@@ -271,7 +271,7 @@ class AiortcPeer(PacketPeer):
                 if self._ice.state == "completed":
                     await self._dtls.start(dtls)
         except (TimeoutError, ConnectionError) as error:
-            _log.info("a WebRTC connection was not made: %s", error or "timeout")
+            _log.info("a WebRTC connection was not made: %s", str(error) or "timeout")
         self._srtp = hook.srtp_of(self._dtls) if self._dtls.state == "connected" else None
         if self._srtp is None:
             self._set_state(PeerState.FAILED)

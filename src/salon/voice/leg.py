@@ -23,6 +23,10 @@ Post = Callable[[MediaEvent], None]
 class AudioLeg(ABC):
     """One way to a caller's ear and from their mouth."""
 
+    ready: bool = True
+    """The caller can hear. Until then what plays waits, so that no greeting loses its first
+    word."""
+
     @abstractmethod
     def open(self, hear: Hear, post: Post) -> None:
         """Called once, by the `MediaSession` that uses the leg: `hear` takes every piece of

@@ -154,7 +154,8 @@ class MediaSession:
             self.leg.idle()
             return
         playback = player.current
-        frame = player.next_frame(self.engine.clock.monotonic())
+        ready = self.leg.ready
+        frame = player.next_frame(self.engine.clock.monotonic()) if ready else None
         if recorder is not None:
             recorder.outbound(frame)
         if frame is not None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.conformance.gateway.scripted_peer import Desk, opened
 
-from salon.gateway.webrtc import GRACE_S, MAX_EARLY_CANDIDATES, PATHS
+from salon.gateway.webrtc import GRACE_S, HOLD_S, MAX_EARLY_CANDIDATES, PATHS
 from salon.testing import tone
 from salon.transport.packets import AnotherSession, NegotiationError, PeerOptions, PeerState
 from salon.voice.engine import VoiceEngine
@@ -362,3 +362,31 @@ async def test_G34_a_hangup_during_another_answer_lets_go_of_both_peers(desk: De
     desk.call.send({"command": "hangup"})
     await desk.over()
     assert len(desk.peers) == 2
+
+
+# -- what is played before anybody can hear --------------------------------------------------------
+
+
+async def test_a_greeting_waits_for_the_connection(desk: Desk) -> None:
+    await desk.call.invite(offer="mine")
+    desk.call.send({"command": "tts", "text": "hello", "playId": "p", "option": {}})
+    await desk.call.expect("trackStart")
+    await asyncio.sleep(HOLD_S - 1)
+    (peer,) = desk.peers
+    assert not peer.track.sent
+    assert not [event for event in desk.call.of("trackEnd") if event.get("playId") == "p"]
+    peer.become(PeerState.CONNECTED)
+    await desk.call.expect("trackEnd")
+    assert any(any(payload) for payload, *_ in peer.track.sent)
+
+
+@pytest.mark.parametrize("end", ["time", "failed"])
+async def test_a_greeting_does_not_wait_for_ever(desk: Desk, end: str) -> None:
+    await desk.call.invite(offer="mine")
+    desk.call.send({"command": "tts", "text": "hello", "playId": "p", "option": {}})
+    await desk.call.expect("trackStart")
+    if end == "failed":
+        desk.peers[0].become(PeerState.FAILED)
+    else:
+        await asyncio.sleep(HOLD_S)
+    await desk.call.expect("trackEnd")
