@@ -7,11 +7,13 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Playwright, async_playwright
 from tests.browser.microphone import microphone_wav
+from tests.browser.namespaces import Namespace
 from tests.browser.room_page import RoomPage
 
 from salon.testing.server import ServerProcess, running_server
@@ -67,14 +69,21 @@ async def quiet(
 @pytest_asyncio.fixture(loop_scope="session")
 async def launch(playwright: Playwright, chromium: str, tmp_path: Path) -> AsyncIterator[Launch]:
     """Start browsers: ``await launch("Sentence.", 2500, "Another.")`` has one whose microphone
-    hears that, from the moment it is opened; `flags` instead replace the fake microphone."""
+    hears that, from the moment it is opened; `flags` instead replace the fake microphone. With
+    `network` the browser has no other."""
     browsers: list[Browser] = []
 
-    async def start(*parts: str | int, flags: tuple[str, ...] | None = None) -> Browser:
+    async def start(
+        *parts: str | int, flags: tuple[str, ...] | None = None, network: Namespace | None = None
+    ) -> Browser:
         if flags is None:
             wav = tmp_path / f"microphone-{len(browsers)}.wav"
             flags = _fake(await asyncio.to_thread(microphone_wav, wav, *parts))
-        browser = await _launch(playwright, chromium, flags)
+        program = chromium
+        if network is not None:
+            script = tmp_path / f"chromium-{len(browsers)}"
+            program = str(network.program(script, chromium))
+        browser = await _launch(playwright, program, flags)
         browsers.append(browser)
         return browser
 
@@ -86,16 +95,23 @@ async def launch(playwright: Playwright, chromium: str, tmp_path: Path) -> Async
 @pytest_asyncio.fixture(loop_scope="session")
 async def visit(quiet: Browser, server: ServerProcess) -> AsyncIterator[OpenRoom]:
     """Open a room in a window of its own: ``await visit()``; `browser` (default: one with a
-    silent microphone), `room` and options of the context can be given."""
+    silent microphone), `at` another server, `room`, `audio` and options of the context can be
+    given."""
     contexts: list[BrowserContext] = []
 
     async def open_room(
-        browser: Browser | None = None, *, room: str = "", **options: object
+        browser: Browser | None = None,
+        *,
+        at: ServerProcess = server,
+        room: str = "",
+        audio: str = "",
+        **options: object,
     ) -> RoomPage:
         context = await (browser or quiet).new_context(**options)  # type: ignore[arg-type]
         contexts.append(context)
-        query = f"/?room={room}" if room else "/"
-        return await RoomPage.open(context, server.url + query)
+        given = {"room": room, "audio": audio}
+        query = urlencode({name: value for name, value in given.items() if value})
+        return await RoomPage.open(context, f"{at.url}/?{query}")
 
     yield open_room
     for context in contexts:

@@ -12,6 +12,9 @@ from playwright.async_api import BrowserContext, ConsoleMessage, Error, Locator,
 WAIT_MS = 45_000
 """How long anything may take: a busy machine is slow, and a broken page fails all the same."""
 
+WAYS = {"webrtc": "WebRTC", "websocket": "WebSocket"}
+"""The ways of sound, as the address of the page takes them and as the page names them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -41,17 +44,28 @@ _WATCH = """() => {
     answer: [...document.querySelectorAll("#captions > [data-role=agent] p")]
       .map((item) => item.textContent).join(" "),
     entries: document.querySelectorAll("#timeline > li").length,
+    status: document.getElementById("status").textContent,
   });
   const options = { subtree: true, childList: true, characterData: true, attributes: true };
-  for (const id of ["speaking", "agent-speaking", "captions", "timeline"])
+  for (const id of ["speaking", "agent-speaking", "captions", "timeline", "status"])
     new MutationObserver(note).observe(document.getElementById(id), options);
   note();
+}"""
+
+_WATCH_PEERS = """() => {
+  window.peers = [];
+  window.RTCPeerConnection = class extends RTCPeerConnection {
+    constructor(...given) {
+      super(...given);
+      window.peers.push(this);
+    }
+  };
 }"""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the page showed from `at` ms on: who speaks, the captions, how many entries."""
+    """What the page showed from `at` ms on: who speaks, captions, how many entries, status."""
 
     at: float
     person: bool
@@ -59,6 +73,7 @@ class Seen:
     own: str
     answer: str
     entries: int
+    status: str
 
 
 class RoomPage:
@@ -142,6 +157,20 @@ class RoomPage:
         await self.element("talk").click()
         await self.status("Connected")
 
+    async def sound_goes_by(self, way: str) -> None:
+        """Wait until the page says so: ``WebRTC`` or ``WebSocket``."""
+        await self.until(
+            "(words) => document.getElementById('audio-path').textContent === words",
+            f"Sound by {way}",
+        )
+
+    async def press(self, key: str) -> None:
+        """Press a key of the keypad, which is opened if it is not."""
+        keypad = self.element("keypad")
+        if await keypad.get_attribute("open") is None:
+            await keypad.locator("summary").click()
+        await self.element("digits").get_by_text(key, exact=True).click()
+
     async def agent_speaks(self, on: bool = True) -> None:
         """Wait until the page plays the agent's voice, or no longer does."""
         await self.until(
@@ -149,12 +178,20 @@ class RoomPage:
         )
 
     async def watch(self) -> None:
-        """Note every change of lights, captions and timeline from now on."""
+        """Note every change of lights, captions, timeline and status from now on."""
         await self.page.evaluate(_WATCH)
 
     async def seen(self) -> list[Seen]:
         """What was noted since `watch`."""
         return [Seen(**moment) for moment in await self.page.evaluate("window.seen")]
+
+    async def watch_peers(self) -> None:
+        """Note every peer connection from now on in ``window.peers``."""
+        await self.page.evaluate(_WATCH_PEERS)
+
+    async def forget_sound(self) -> None:
+        """Drop what was received so far."""
+        await self.page.evaluate("window.salonReceived.length = 0")
 
     async def frames_sent(self, number: int) -> None:
         """Wait until the call has sent `number` frames of 20 ms: the clock of the microphone."""

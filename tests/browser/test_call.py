@@ -11,7 +11,7 @@ from playwright.async_api import Locator
 from tests.browser.conftest import Launch, OpenRoom
 from tests.browser.hearing import content_words, loud_ms, received_sound
 from tests.browser.microphone import LEAD_MS
-from tests.browser.room_page import RoomPage
+from tests.browser.room_page import WAYS, RoomPage
 
 from salon.media import rms_dbfs
 from salon.testing.server import ServerProcess
@@ -25,8 +25,10 @@ HEARD = "What is Salon?"
 
 
 @pytest.mark.slow
-async def test_nothing_is_heard_while_muted(launch: Launch, visit: OpenRoom) -> None:
-    page = await visit(await launch(4_000, MUTED, 6_000, HEARD))
+@pytest.mark.parametrize("audio", WAYS)
+async def test_nothing_is_heard_while_muted(launch: Launch, visit: OpenRoom, audio: str) -> None:
+    page = await visit(await launch(4_000, MUTED, 6_000, HEARD), audio=audio)
+    await page.watch()
     await page.talk()
     mute = page.element("mute")
     await mute.click()
@@ -34,6 +36,7 @@ async def test_nothing_is_heard_while_muted(launch: Launch, visit: OpenRoom) -> 
     # the file began before the call, so by this frame the first sentence is over
     spoken_s = len(speak(MUTED)) / 16_000
     await page.frames_sent(int(FRAMES_PER_S * (LEAD_MS / 1000 + 4 + spoken_s + 0.5)))
+    assert not any(moment.person for moment in await page.seen())
     await mute.click()
     assert await mute.get_attribute("aria-pressed") == "false"
     entries = await page.count("human", 1)

@@ -67,6 +67,7 @@ _ATTACK = """async ({base, call, room}) => {
     "socket of a room's call": await connect(`/ws?handler=room&room=${room}`),
     "socket of a call": await connect("/ws"),
     "socket of a call, other path": await connect("/call"),
+    "socket of a room's call over WebRTC": await connect(`/webrtc?handler=room&room=${room}`),
     "socket of a room": await connect(`/ws/${room}`),
   };
 }"""
@@ -191,7 +192,7 @@ async def test_our_own_page_gets_what_a_foreign_one_does_not(
     read = {name for name, what in outcome.items() if what.startswith("read")}
     assert read >= {"fetch timeline", "fetch list", "post rooms, json"}
     sockets = {name: what for name, what in outcome.items() if name.startswith("socket")}
-    assert len(sockets) == 4
+    assert len(sockets) == 5
     assert set(sockets.values()) == {"open"}, sockets
 
 
@@ -214,7 +215,7 @@ async def test_a_rebound_name_is_refused(launch: Launch, server: ServerProcess) 
     assert opened is False
 
 
-@pytest.mark.parametrize("path", ["/", "/list", "/ws?handler=room", "/ws/some-room"])
+@pytest.mark.parametrize("path", ["/", "/list", "/ws?handler=room", "/webrtc", "/ws/some-room"])
 @pytest.mark.parametrize("host", ["rebound.example", "127.0.0.1.rebound.example", ""])
 async def test_a_foreign_host_header_is_refused(
     server: ServerProcess, path: str, host: str
@@ -227,7 +228,7 @@ def _status(port: int, path: str, host: str) -> int:
     try:
         connection.putrequest("GET", path, skip_host=True)
         connection.putheader("Host", host)
-        if path.startswith("/ws"):
+        if path.startswith(("/ws", "/webrtc")):
             connection.putheader("Connection", "Upgrade")
             connection.putheader("Upgrade", "websocket")
             connection.putheader("Sec-WebSocket-Version", "13")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
 from tests.browser.conftest import Launch, OpenRoom
 from tests.browser.hearing import content_words, loud_ms, received_sound
-from tests.browser.room_page import RoomPage, Said
+from tests.browser.room_page import WAYS, RoomPage, Said
 
 from salon.core.ports.ai import AIMessage
 from salon.providers.house import HouseAgent
+from salon.testing.server import ServerProcess, running_server
 from salon.testing.speech import speak
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -40,8 +42,32 @@ def check_cut(answer: Said, whole: str) -> None:
 
 
 @pytest.mark.slow
-async def test_speaking_cuts_the_agent_and_gets_an_answer(launch: Launch, visit: OpenRoom) -> None:
-    page = await visit(await launch(QUESTION, 3_000, SECOND))
+@pytest.mark.parametrize("audio", WAYS)
+async def test_speaking_cuts_the_agent_and_gets_an_answer(
+    launch: Launch, visit: OpenRoom, audio: str
+) -> None:
+    await speak_over(await visit(await launch(QUESTION, 3_000, SECOND), audio=audio))
+
+
+@pytest.fixture(scope="module")
+def immediate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server where any speech cuts the agent, without waiting for it to last."""
+    data_dir = tmp_path_factory.mktemp("immediate") / "data"
+    environment = {"SALON_INTERRUPTION": "immediate"}
+    with running_server(data_dir=data_dir, environment=environment) as process:
+        yield process
+
+
+@pytest.mark.slow
+async def test_any_speech_cuts_the_agent_where_that_is_wanted(
+    launch: Launch, visit: OpenRoom, immediate: ServerProcess
+) -> None:
+    browser = await launch(QUESTION, 3_000, SECOND)
+    await speak_over(await visit(browser, at=immediate, audio="webrtc"))
+
+
+async def speak_over(page: RoomPage) -> None:
+    """A call whose second question is spoken over the answer to the first."""
     await page.watch()
     await page.talk()
     entries = await page.count("agent", 2)
@@ -69,9 +95,10 @@ async def cut_delay_ms(page: RoomPage) -> float:
     raise AssertionError("the agent was never cut while a person spoke")
 
 
+@pytest.mark.parametrize("audio", WAYS)
 @pytest.mark.parametrize("way", ["button", "escape"])
-async def test_interrupt_cuts_at_once(visit: OpenRoom, way: str) -> None:
-    page = await visit()
+async def test_interrupt_cuts_at_once(visit: OpenRoom, way: str, audio: str) -> None:
+    page = await visit(audio=audio)
     await page.talk()
     await page.say(QUESTION)
     await page.agent_speaks()

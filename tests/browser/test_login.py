@@ -16,7 +16,7 @@ KEY = "a-key-for-these-tests-only"
 
 _CONNECT = """async () => {
   const outcome = {};
-  for (const path of ["/ws?handler=room&room=any", "/ws", "/call", "/ws/any"])
+  for (const path of ["/ws?handler=room&room=any", "/ws", "/webrtc", "/call", "/ws/any"])
     outcome[path] = await new Promise((resolve) => {
       const socket = new WebSocket(`ws://${location.host}${path}`);
       socket.onopen = () => { socket.close(); resolve("open"); };

@@ -7,7 +7,7 @@ import time
 import pytest
 from tests.browser.conftest import Launch, OpenRoom
 from tests.browser.hearing import content_words, loud_ms, received_sound, recognised
-from tests.browser.room_page import RoomPage
+from tests.browser.room_page import WAYS, RoomPage
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -17,12 +17,14 @@ MOST_DELAY_MS = 10_000
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("audio", WAYS)
 async def test_a_spoken_question_is_recognised_and_its_answer_is_heard(
-    launch: Launch, visit: OpenRoom
+    launch: Launch, visit: OpenRoom, audio: str
 ) -> None:
-    page = await visit(await launch(QUESTION))
+    page = await visit(await launch(QUESTION), audio=audio)
     await page.watch()
     await page.talk()
+    await page.sound_goes_by(WAYS[audio])
     question, answer = (await page.count("agent", 1))[:2]
     assert (question.role, question.name) == ("human", "You")
     assert content_words(question.text) >= {"opening", "hours"}
