@@ -97,9 +97,9 @@ class _Draws:
 
         As many numbers are drawn for a lost packet as for one that passes.
         """
-        random = self._random
-        draw, held, doubled = random.random(), random.random(), random.random()
-        jitter = random.gammavariate(_GAMMA_SHAPE, how.jitter_ms / _GAMMA_P95 or 1e-9)
+        source = self._random
+        draw, held, doubled = source.random(), source.random(), source.random()
+        jitter = source.gammavariate(_GAMMA_SHAPE, how.jitter_ms / _GAMMA_P95 or 1e-9)
         if self._lost(how, draw):
             return []
         delay = how.delay_ms + (jitter if how.jitter_ms else 0.0)

@@ -321,7 +321,8 @@ def published_candidates(
                 shown = replace(one, address=address, related=None)
             elif one.related is not None:
                 # The grammar wants raddr here; this is how RFC 9429, 5.1.1 hides it.
-                shown = replace(one, related=("::" if version == 6 else "0.0.0.0", 0))
+                hidden = "::" if version == 6 else "0.0.0.0"  # nosec B104 - hides, binds nothing
+                shown = replace(one, related=(hidden, 0))
         key = (shown.protocol, shown.component, shown.address, shown.port)
         seen.setdefault(key, shown)
     return tuple(seen.values())

@@ -425,7 +425,8 @@ class NativeFactory:
         configuration.key_pem_file = files.key
         configuration.disable_auto_negotiation = True
         if not options.ipv6:
-            configuration.bind_address = "0.0.0.0"  # no IPv6 sockets
+            # no IPv6 sockets; ICE listens on every interface, as it must
+            configuration.bind_address = "0.0.0.0"  # nosec B104
         configuration.ice_servers = [self._server(server) for server in servers]
         return configuration
 

@@ -102,14 +102,14 @@ class OutgoingStream:
     def __init__(
         self, clock_rate: int, *, clock: Clock = SYSTEM_CLOCK, random: Random | None = None
     ) -> None:
-        random = random or SystemRandom()
+        source = random or SystemRandom()
         self._clock = clock
         self.clock_rate = clock_rate
-        self.ssrc = random.randrange(1, 1 << 32)
+        self.ssrc = source.randrange(1, 1 << 32)
         # below half the range: SRTP loses count if the numbers wrap among the first lost packets
-        self.sequence = random.randrange(1 << 15)
+        self.sequence = source.randrange(1 << 15)
         """Of the next packet."""
-        self.timestamp_offset = random.getrandbits(32)
+        self.timestamp_offset = source.getrandbits(32)
         self.packets_sent = 0
         self.bytes_sent = 0
         """Bytes of payload, without headers."""
