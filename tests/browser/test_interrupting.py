@@ -24,6 +24,7 @@ SAMPLES_PER_MS = 16
 HEARD_MS = 2_000
 """How much of an answer is heard before a button cuts it."""
 WORD_MS = 700
+MOST_EARLY_MS = 1_000
 MOST_CUT_MS = 2_000
 """From the first sound of a voice to silence, the time to confirm it included."""
 
@@ -85,12 +86,15 @@ async def speak_over(page: RoomPage) -> None:
 
 
 async def cut_delay_ms(page: RoomPage) -> float:
-    """From the first light of the person over the agent's voice to the agent's silence."""
-    began: float | None = None
-    for before, now in pairwise(await page.seen()):
-        if now.person and not before.person and now.agent:
-            began = now.at
-        if began is not None and before.agent and not now.agent:
+    """From the first light of the person over the agent's voice to the agent's silence. Where any
+    speech cuts, the silence comes first: the light waits for speech that lasts."""
+    changes = list(pairwise(await page.seen()))
+    answered = next(now.at for _, now in changes if now.agent)
+    began = next(
+        now.at for before, now in changes if now.at > answered and now.person and not before.person
+    )
+    for before, now in changes:
+        if before.agent and not now.agent and now.at > began - MOST_EARLY_MS:
             return now.at - began
     raise AssertionError("the agent was never cut while a person spoke")
 

@@ -158,9 +158,6 @@ async def test_a_call_follows_to_another_address(site: Site, launch: Launch) -> 
     await _next_question_is_heard(page)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the room's socket is not renewed with the call, and notices nothing itself"
-)
 async def test_the_timeline_follows_a_call_to_another_address(site: Site, launch: Launch) -> None:
     page = await site.visit(await launch(network=site.client), audio="webrtc")
     await page.talk()

@@ -157,4 +157,26 @@ describe("connection", () => {
     room.requestHistory(7, 20);
     expect(FakeSocket.last.said).toEqual([{ type: "history", before_index: 7, limit: 20 }]);
   });
+
+  it("enters anew when the network changed, though the old socket looks open", () => {
+    const [room] = open();
+    const old = FakeSocket.last;
+    room.send("still there?", "k1");
+    room.networkChanged();
+    expect(FakeSocket.last).not.toBe(old);
+    FakeSocket.last.accept();
+    expect(FakeSocket.last.said).toEqual([
+      { type: "message", text: "still there?", idempotency_key: "k1" },
+    ]);
+  });
+
+  it("leaves a connection in the making, and a closed one, alone when the network changes", () => {
+    const [room] = open();
+    room.networkChanged();
+    const made = FakeSocket.made.length;
+    room.networkChanged();
+    room.close();
+    room.networkChanged();
+    expect(FakeSocket.made).toHaveLength(made);
+  });
 });

@@ -130,6 +130,16 @@ export class RoomClient extends Emitter<RoomClientEvents> {
     this.#change("closed");
   }
 
+  /**
+   * The network changed: connect anew. A socket of the old network may look open for minutes
+   * although nothing gets through.
+   */
+  networkChanged(): void {
+    if (this.#state === "closed" || this.#state === "connecting") return;
+    if (this.#state === "open") this.close();
+    this.connect();
+  }
+
   /** Be called `name` from now on. */
   rename(name: string): void {
     if (name === this.#name) return;

@@ -1,6 +1,7 @@
 import { SalonApi } from "../client/api";
 import type { Info } from "../client/api";
 import type { AudioChoice } from "../client/line";
+import { watchNetwork } from "../client/network";
 import { RoomClient } from "../client/room";
 import { CallPanel } from "./call-panel";
 import { CaptionsView } from "./captions-view";
@@ -55,7 +56,7 @@ class Page {
     this.#bindShare();
     this.#followRoom();
     this.#followTalk();
-    addEventListener("online", () => this.#room.connect());
+    watchNetwork(() => this.#room.networkChanged());
     addEventListener("pagehide", () => this.#talk.stop());
     this.#room.connect();
   }
@@ -194,6 +195,7 @@ class Page {
     talk.on("state", () => this.#showStatus());
     talk.on("reconnecting", (failed) => {
       this.#callLost = true;
+      if (failed === 0) this.#room.networkChanged();
       showError(
         failed < PATIENCE
           ? "The call was lost. Reconnecting…"
