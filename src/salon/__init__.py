@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from salon.providers.openai import OpenAIProvider
     from salon.providers.tools import ToolBox, tool
     from salon.providers.turn import Room, Turn
+    from salon.voice.backends import FastRTCVoiceBackend, VoiceBackend, WebRTCVoiceBackend
 
 _WHERE = {
     "AIChannel": "salon.channels.ai",
     "AudioFrame": "salon.media",
+    "FastRTCVoiceBackend": "salon.voice.backends",
     "FunctionAgent": "salon.providers.agent",
     "HookResult": "salon.models",
     "HookTrigger": "salon.models",
@@ -48,7 +50,9 @@ _WHERE = {
     "TextContent": "salon.models",
     "ToolBox": "salon.providers.tools",
     "Turn": "salon.providers.turn",
+    "VoiceBackend": "salon.voice.backends",
     "VoiceChannel": "salon.channels.voice",
+    "WebRTCVoiceBackend": "salon.voice.backends",
     "WebSocketChannel": "salon.channels.websocket",
     "agent": "salon.providers.agent",
     "load_agent": "salon.providers.loader",
@@ -58,6 +62,7 @@ _WHERE = {
 __all__ = [
     "AIChannel",
     "AudioFrame",
+    "FastRTCVoiceBackend",
     "FunctionAgent",
     "HookResult",
     "HookTrigger",
@@ -72,7 +77,9 @@ __all__ = [
     "TextContent",
     "ToolBox",
     "Turn",
+    "VoiceBackend",
     "VoiceChannel",
+    "WebRTCVoiceBackend",
     "WebSocketChannel",
     "agent",
     "load_agent",

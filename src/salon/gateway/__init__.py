@@ -14,6 +14,7 @@ from salon.gateway.services import SessionServices
 from salon.gateway.session import Session
 from salon.gateway.state import SessionState
 from salon.gateway.transports import BaseTransport, EventTransport, SocketTransport
+from salon.gateway.webrtc import WebRtcCalls, WebRtcTransport
 
 __all__ = [
     "COMMAND_TYPES",
@@ -39,6 +40,8 @@ __all__ = [
     "SessionServices",
     "SessionState",
     "SocketTransport",
+    "WebRtcCalls",
+    "WebRtcTransport",
     "call_protocol_schema",
     "get_event_bus",
     "install_event_bus",
