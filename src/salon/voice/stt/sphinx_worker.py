@@ -33,6 +33,8 @@ BITE_BYTES: Final = 3200
 PARTIAL_BYTES: Final = 6400
 """200 ms of sound between two interim results."""
 KEPT_DECODERS: Final = 3
+LEAVING_S: Final = 0.2
+"""Whoever leaves closes the input within this time."""
 
 
 class Worker:
@@ -66,8 +68,16 @@ class Worker:
                 self._take(kind, payload)
             except (RuntimeError, ValueError, OSError, KeyError) as error:
                 self._decoder = None
+                if self._left():
+                    return
                 _log.warning("utterance failed", exc_info=True)
                 self._send(wire.FAILED, {"number": self._number, "message": str(error)})
+
+    def _left(self) -> bool:
+        """Whether the other side is gone, and perhaps the folder of models with it."""
+        select.select([self._source], [], [], LEAVING_S)
+        self._drain(block=False)
+        return self._closed
 
     def _drain(self, *, block: bool) -> None:
         while not self._closed:
