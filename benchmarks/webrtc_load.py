@@ -159,7 +159,7 @@ class RtcCall:
         """Connect; `connect_s` is from the offer to the first moment a packet may flow. `commands`
         follow the invite; a ``play`` is repeated whenever it has ended. `TimeoutError` or
         `ConnectionError` if it does not work."""
-        hook.bound_gathering(self._connection, ipv6=False)
+        hook.bound_gathering(self._connection, hook.SlowServers(), ipv6=False)
         hook.take_datagrams(self._connection, self._datagram)
         # from the start: the other side's first check may come before its answer
         self._connection.ice_controlling = True

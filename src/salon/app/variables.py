@@ -22,8 +22,8 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 _HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
 _ICE_URL = re.compile(
-    r"(stuns?:[A-Za-z0-9.\-_\[\]:]{1,255})|"
-    r"(turns?:[A-Za-z0-9.\-_\[\]:]{1,255}(\?transport=(udp|tcp))?)"
+    r"(?P<scheme>stuns?|turns?):(?P<host>[A-Za-z0-9._-]{1,253})(:(?P<port>[0-9]{1,5}))?"
+    r"(?P<transport>\?transport=(udp|tcp))?"
 )
 
 
@@ -195,7 +195,7 @@ def ice_servers(text: str) -> tuple[IceServer, ...]:
     value = text.strip()
     if not value.startswith("["):
         urls = tuple(item.strip() for item in value.split(",") if item.strip())
-        return tuple(IceServer(urls=(_ice_url(item),)) for item in urls)
+        return tuple(_usable(IceServer(urls=(_ice_url(item),))) for item in urls)
     try:
         items = json.loads(value)
     except ValueError:
@@ -213,12 +213,29 @@ def _ice_server(item: object) -> IceServer:
     others = [item.get(name) for name in ("username", "credential")]
     if any(other is not None and not isinstance(other, str) for other in others):
         raise ValueError('"username" and "credential" must be texts')
-    return IceServer(tuple(_ice_url(url) for url in urls), *others)
+    return _usable(IceServer(tuple(_ice_url(url) for url in urls), *others))
+
+
+def _usable(server: IceServer) -> IceServer:
+    named = server.username and server.credential
+    if not named and any(url.startswith("turn") for url in server.urls):
+        raise ValueError(
+            'a TURN server needs "username" and "credential": write it as JSON, '
+            '[{"urls": "turn:host", "username": "...", "credential": "..."}]'
+        )
+    return server
 
 
 def _ice_url(text: str) -> str:
-    if not _ICE_URL.fullmatch(text):
-        raise ValueError("a server is stun:host[:port] or turn:host[:port][?transport=udp|tcp]")
+    found = _ICE_URL.fullmatch(text)
+    stun = found is not None and found["scheme"].startswith("stun")
+    if found is None or (stun and found["transport"]):
+        raise ValueError(
+            "a server is stun:host[:port] or turn:host[:port][?transport=udp|tcp], the host by "
+            "its name or IPv4 address"
+        )
+    if found["port"] and not 0 < int(found["port"]) < 65536:
+        raise ValueError("a port is from 1 to 65535")
     return text
 
 

@@ -104,6 +104,9 @@ class Invitation:
             )
         if option.eou is not None:
             session.error("eou", f"end-of-utterance engine {option.eou.type!r} is not known")
-        for name in ("media_pass", "realtime", "denoise", "agc", "ambiance"):
+        missing = ["media_pass", "realtime", "denoise", "agc", "ambiance"]
+        if session.call_type != "webSocket":
+            missing.append("subscribe")  # without effect on `/call` (G48)
+        for name in missing:
             if getattr(option, name):
                 session.error("invite", f"option {name} is not available here")

@@ -35,6 +35,8 @@ _log = logging.getLogger("salon.gateway")
 PATHS = ("/webrtc", "/call/webrtc")
 GRACE_S = 10.0
 """A call whose connection is gone ends after this long, unless it comes back (G150)."""
+RESTARTS = 2
+"""So many more times of grace are given while a new connection is under way."""
 HOLD_S = 3.0
 """What is to be played waits this long for the connection."""
 MAX_EARLY_CANDIDATES = 100
@@ -80,6 +82,7 @@ class WebRtcTransport(EventTransport):
         self._counted: PacketPeer | None = None
         self._early: deque[str] = deque()
         self._grace: asyncio.TimerHandle | None = None
+        self._patience = RESTARTS
         self._holding: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -119,18 +122,24 @@ class WebRtcTransport(EventTransport):
         del media
         if not option.offer or self._peer is None or self._leg is None:
             return None
-        target = self._next or self._peer
-        try:
-            sdp = await target.answer(option.offer)
-        except AnotherSession:
-            return await self._succeed(option)
-        except NegotiationError:
-            if target.state in (PeerState.FAILED, PeerState.CLOSED):
-                return await self._succeed(option)
-            raise
-        if target is self._peer:
-            self._leg.attach(target.tracks[0])
-        return sdp
+        for target in (self._next, self._peer):
+            if target is None:
+                continue
+            try:
+                sdp = await target.answer(option.offer)
+            except AnotherSession:
+                continue
+            except NegotiationError:
+                if target.state in (PeerState.FAILED, PeerState.CLOSED):
+                    continue
+                raise
+            if target is self._peer:
+                self._leg.attach(target.tracks[0])
+                if self._next is not None:  # the page goes back to the connection there is
+                    self._close_later(self._next)
+                    self._next = None
+            return sdp
+        return await self._succeed(option)
 
     async def _succeed(self, option: CallOption) -> str:
         """Set up the connection that is to take the place of the one there is."""
@@ -212,6 +221,7 @@ class WebRtcTransport(EventTransport):
         if self._grace is not None:
             self._grace.cancel()
             self._grace = None
+        self._patience = RESTARTS
         self._session.main_track_started()
         took = peer.statistics().connect_ms
         if took is not None and self._counted is not peer:  # not when it comes back from silence
@@ -220,7 +230,8 @@ class WebRtcTransport(EventTransport):
 
     def _gone(self) -> None:
         self._grace = None
-        if self._next is not None:  # it fails or takes over within the carrier's own time
+        if self._next is not None and self._patience > 0:  # it fails or takes over before long
+            self._patience -= 1
             self._grace = asyncio.get_running_loop().call_later(self._calls.grace, self._gone)
             return
         self._session.connection_lost()

@@ -9,6 +9,7 @@ tries them on real objects once per process; where they are gone the stock path 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from functools import cache
 from inspect import signature
@@ -23,6 +24,8 @@ _log = logging.getLogger("salon.transport")
 LOOPBACK = "127.0.0.1"
 GATHER_TIMEOUT_S = 1.5
 """STUN and TURN servers get this long; host candidates are there at once."""
+
+SKIP_S = 60.0
 
 SendTo = Callable[[bytes, Any], None]
 
@@ -67,26 +70,74 @@ def note_checks(connection: Connection, alive: Callable[[], None]) -> None:
     connection.__dict__["request_received"] = request_received
 
 
+def note_answers(connection: Connection, alive: Callable[[], None]) -> None:
+    """Tell `alive` of every answer to our checks of consent (RFC 7675); once connected."""
+    pair = connection._nominated.get(1)
+    if pair is None:
+        return
+    usual = pair.protocol.request
+
+    async def request(*args: Any, **kwargs: Any) -> Any:
+        answer = await usual(*args, **kwargs)
+        alive()
+        return answer
+
+    pair.protocol.__dict__["request"] = request
+
+
+def backlog(connection: Connection) -> int:
+    """Datagrams that wait for aiortc's DTLS."""
+    return connection._queue.qsize()
+
+
 def release(connection: Connection) -> None:
     """Undo the hooks, which frees whoever they belong to."""
     for name in ("data_received", "request_received", "get_component_candidates"):
         connection.__dict__.pop(name, None)
 
 
-def bound_gathering(connection: Connection, *, ipv6: bool) -> None:
+class SlowServers:
+    """Remembers STUN and TURN servers that gave nothing in time, so that not every call waits for
+    them: they are left out for a minute."""
+
+    def __init__(self) -> None:
+        self._until = float("-inf")
+
+    def skip(self, now: float) -> bool:
+        """Whether to do without servers now (monotonic seconds)."""
+        return now < self._until
+
+    def gave_nothing(self, now: float) -> None:
+        """They were waited for in vain."""
+        if not self.skip(now):
+            _log.warning(
+                "STUN or TURN servers gave nothing within %.1f s; calls do without them for %.0f s",
+                GATHER_TIMEOUT_S,
+                SKIP_S,
+            )
+        self._until = now + SKIP_S
+
+
+def bound_gathering(connection: Connection, servers: SlowServers, *, ipv6: bool) -> None:
     """Leave IPv6 out unless wanted (G147), wait for servers a bounded time, and use the loopback
     interface where there is no other."""
     usual: Any = connection.get_component_candidates
+    if servers.skip(time.monotonic()):
+        connection.stun_server = connection.turn_server = None
 
     async def get_component_candidates(
         component: int, addresses: list[str], timeout: float = GATHER_TIMEOUT_S
     ) -> list[Candidate]:
         kept = [address for address in addresses if ipv6 or ":" not in address]
+        began = time.monotonic()
         found: list[Candidate] = await usual(
             component=component,
             addresses=kept or [LOOPBACK],
             timeout=min(timeout, GATHER_TIMEOUT_S),
         )
+        now = time.monotonic()
+        if now - began >= GATHER_TIMEOUT_S and all(item.type == "host" for item in found):
+            servers.gave_nothing(now)
         return found
 
     connection.__dict__["get_component_candidates"] = get_component_candidates
@@ -146,6 +197,8 @@ async def _probe() -> None:
     protocol.datagram_received(packet, (LOOPBACK, 9))
     if seen != [packet]:
         raise RuntimeError("a media datagram does not pass Connection.data_received")
+    if backlog(connection) != 0:
+        raise RuntimeError("a media datagram waits in the queue all the same")
     if srtp_of(dtls) is not None:
         raise RuntimeError("an SRTP session before the handshake")
     if route_of(connection) is not None:

@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pylibsrtp
 from aiortc import (
@@ -57,13 +57,16 @@ _log = logging.getLogger("salon.transport")
 
 CONNECT_TIMEOUT_S = 15.0
 """From the answer to the end of the DTLS handshake."""
-SILENT_S = 5.0
-"""Not one datagram for this long, neither media nor a check of consent: disconnected."""
-LOST_S = 20.0
+SILENT_S = 13.0
+"""Nothing authentic for this long, neither media nor a check of consent nor an answer to ours,
+which come every 4 to 6 s (RFC 7675, 5.1): disconnected."""
+LOST_S = 30.0
 """And after this long the connection is given up."""
 CLOSE_TIMEOUT_S = 2.0
 CERTIFICATE_AGE_S = 7 * 86_400.0
 MAX_CANDIDATES = 200
+MAX_BACKLOG = 32
+"""Datagrams of DTLS that may wait; a handshake needs a few."""
 
 
 class Certificates:
@@ -80,12 +83,16 @@ class Certificates:
         return self._made[1]
 
 
+Route = tuple[Callable[[bytes], bytes], hook.SendTo, Any]
+"""What encrypts a packet, what sends it, and where to."""
+
+
 class AiortcTrack(PacketTrack):
     """The audio section of an `AiortcPeer`."""
 
     kind: Literal["audio", "video"] = "audio"
 
-    def __init__(self, transmit: Callable[[bytes], bool], session: RtpSession) -> None:
+    def __init__(self, route: Callable[[], Route | None], session: RtpSession) -> None:
         self.formats: tuple[PayloadFormat, ...] = ()
         self.sending = True
         self.receiving = True
@@ -93,7 +100,7 @@ class AiortcTrack(PacketTrack):
         self.session = session
         self.accepted: frozenset[int] = frozenset()
         self.unsent = 0
-        self._transmit = transmit
+        self._route = route
 
     @property
     def remote_lost(self) -> float:
@@ -102,11 +109,13 @@ class AiortcTrack(PacketTrack):
     def send(
         self, payload: bytes, payload_type: int, timestamp: int, *, marker: bool = False
     ) -> None:
-        if self.sending and self._transmit(
-            self.session.outgoing.packet(payload, payload_type, timestamp, marker)
-        ):
+        route = self._route() if self.sending else None
+        if route is None:
+            self.unsent += 1
             return
-        self.unsent += 1
+        protect, sendto, address = route
+        outgoing = self.session.outgoing
+        sendto(protect(outgoing.packet(payload, payload_type, timestamp, marker)), address)
 
 
 def ignore(packet: MediaPacket) -> None:
@@ -119,13 +128,20 @@ class AiortcPeer(PacketPeer):
     carrier: ClassVar[str] = "aiortc"
 
     def __init__(
-        self, options: PeerOptions, certificates: Certificates, *, clock: Clock = SYSTEM_CLOCK
+        self,
+        options: PeerOptions,
+        certificates: Certificates,
+        *,
+        servers: hook.SlowServers | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.state = PeerState.NEW
         self.tracks: tuple[PacketTrack, ...] = ()
         self.on_state: Callable[[PeerState], None] = lambda _state: None
         self._options = options
         self._clock = clock
+        self._servers = servers or hook.SlowServers()
+        self._gathering: asyncio.Task[None] | None = None
         self._certificate = (
             RTCCertificate.generateCertificate()
             if options.fresh_identity
@@ -168,12 +184,16 @@ class AiortcPeer(PacketPeer):
             if remote.ufrag != self._remote_ufrag:
                 raise AnotherSession("another ICE session needs a new connection")
             self._agree(self._track, choice)
+            for candidate in remote.candidates:
+                self._add(candidate)
             return self._describe(description, choice)
         self._remote_ufrag = remote.ufrag
-        hook.bound_gathering(self._connection, ipv6=self._options.ipv6)
+        hook.bound_gathering(self._connection, self._servers, ipv6=self._options.ipv6)
         hook.take_datagrams(self._connection, self._datagram)
         hook.note_checks(self._connection, self._alive)
-        await self._gatherer.gather()
+        # a task of its own: cancelled half-way, it would leave sockets that nobody knows
+        self._gathering = self._scope.spawn(self._gatherer.gather(), name="gather")
+        await asyncio.shield(self._gathering)
         self._connection.ice_controlling = remote.ice_lite
         self._setup = answer_setup(remote.setup, "active")
         hook.set_dtls_role(self._dtls, "client" if self._setup == "active" else "server")
@@ -182,8 +202,7 @@ class AiortcPeer(PacketPeer):
         self.tracks = (track,)
         for candidate in remote.candidates:
             self._add(candidate)
-        if remote.end_of_candidates:
-            self._end_candidates()
+        self._candidates_ended = remote.end_of_candidates
         self._answered_at = self._clock.monotonic()
         self._set_state(PeerState.CONNECTING)
         parameters = RTCIceParameters(remote.ufrag, remote.pwd, remote.ice_lite)
@@ -201,7 +220,7 @@ class AiortcPeer(PacketPeer):
             cname=self._cname,
             now=self._clock.monotonic(),
         )
-        track = AiortcTrack(self._transmit, session)
+        track = AiortcTrack(self._route, session)
         self._agree(track, choice)
         return track
 
@@ -239,7 +258,9 @@ class AiortcPeer(PacketPeer):
     def add_candidate(self, candidate: str) -> None:
         text = candidate.strip()
         if not text or text == "end-of-candidates":
-            self._end_candidates()
+            # aioice is not told: it would give up at once where every candidate was filtered,
+            # although the peer can be learnt from its own checks
+            self._candidates_ended = True
             return
         parsed = Candidate.parse(text)
         if not usable_candidate(parsed, ipv6=self._options.ipv6):
@@ -257,11 +278,6 @@ class AiortcPeer(PacketPeer):
         # neither waits: names are not resolved here
         self._scope.spawn(self._ice.addRemoteCandidate(to_aiortc(candidate)), name="candidate")
 
-    def _end_candidates(self) -> None:
-        if not self._candidates_ended:
-            self._candidates_ended = True
-            self._scope.spawn(self._ice.addRemoteCandidate(None), name="end of candidates")
-
     # -- connecting -------------------------------------------------------------------------------
 
     async def _connect(self, ice: RTCIceParameters, dtls: RTCDtlsParameters) -> None:
@@ -272,11 +288,14 @@ class AiortcPeer(PacketPeer):
                     await self._dtls.start(dtls)
         except (TimeoutError, ConnectionError) as error:
             _log.info("a WebRTC connection was not made: %s", str(error) or "timeout")
+        except Exception:  # noqa: BLE001 - the edge of the connection; it fails, the call is told
+            _log.exception("a WebRTC connection failed")
         self._srtp = hook.srtp_of(self._dtls) if self._dtls.state == "connected" else None
         if self._srtp is None:
             self._set_state(PeerState.FAILED)
             return
         self._protect, self._unprotect = self._srtp[0].protect, self._srtp[1].unprotect
+        hook.note_answers(self._connection, self._alive)
         self._alive_at = self._clock.monotonic()
         self._connect_ms = (self._alive_at - self._answered_at) * 1000
         self._set_state(PeerState.CONNECTED)
@@ -315,12 +334,16 @@ class AiortcPeer(PacketPeer):
     # -- packets ----------------------------------------------------------------------------------
 
     def _datagram(self, data: bytes) -> bool:
-        """A datagram that is not STUN; False leaves it to aiortc (DTLS)."""
-        if not data:
+        """A datagram that is not STUN; False leaves it to aiortc (DTLS). Anybody may send them:
+        what is not awaited is dropped and counted."""
+        if not data or self.state in (PeerState.FAILED, PeerState.CLOSED):
             self._rejected += 1
             return True
         if not 127 < data[0] < 192:
-            return False
+            if 19 < data[0] < 64 and hook.backlog(self._connection) < MAX_BACKLOG:
+                return False
+            self._rejected += 1
+            return True
         unprotect, track = self._unprotect, self._track
         if unprotect is None or track is None:
             self._rejected += 1
@@ -347,16 +370,11 @@ class AiortcPeer(PacketPeer):
         if self._srtp is not None:
             track.session.incoming_rtcp(self._srtp[1].unprotect_rtcp(data), now)
 
-    def _transmit(self, packet: bytes) -> bool:
+    def _route(self) -> Route | None:
+        """The way of a packet to send; None while there is none."""
         protect = self._protect
-        if protect is None:
-            return False
-        route = hook.route_of(self._connection)
-        if route is None:
-            return False
-        sendto, address = route
-        sendto(protect(packet), address)
-        return True
+        route = hook.route_of(self._connection) if protect is not None else None
+        return None if protect is None or route is None else (protect, *route)
 
     def _transmit_report(self, packet: bytes) -> None:
         route = hook.route_of(self._connection)
@@ -389,6 +407,8 @@ class AiortcPeer(PacketPeer):
             self._track.on_packet = ignore
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                if self._gathering is not None:
+                    await asyncio.wait({self._gathering})
                 if self._connecting is not None:
                     self._connecting.cancel()
                     await asyncio.gather(self._connecting, return_exceptions=True)

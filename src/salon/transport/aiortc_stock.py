@@ -48,6 +48,7 @@ L16 = PayloadFormat(96, "L16", RATE)
 MAX_WAITING = 10
 """Frames that wait for aiortc to take them; the oldest makes room."""
 CLOSE_TIMEOUT_S = 2.0
+_DIRECTIONS = ("a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive")
 _HOST = re.compile(r"(a=candidate:\S+ \d+ udp \d+ )(\S+)( \d+ typ host)", re.IGNORECASE)
 
 
@@ -143,15 +144,22 @@ class AiortcStockPeer(PacketPeer):
                 self._pc.addTrack(self._outgoing)
                 self.tracks = (self._track,)
             await self._pc.setLocalDescription(await self._pc.createAnswer())
-        except (ValueError, AssertionError, AttributeError, IndexError) as error:
-            raise NegotiationError(f"the offer can't be used: {error}") from None
+        except Exception as error:  # noqa: BLE001 - aiortc has no error of its own for an offer
+            reason = str(error) or type(error).__name__
+            raise NegotiationError(f"the offer can't be used: {reason}") from None
         self._answered_at = self._clock.monotonic()
         return self._filtered(self._pc.localDescription.sdp)
 
     def _usable(self, offer: str) -> str:
-        """The offer without candidates that must not be tried."""
-        kept = []
-        for line in offer.splitlines(keepends=True):
+        """The offer without candidates that must not be tried, and with the directions that
+        aiortc wants to see."""
+        kept: list[str] = []
+        sections = re.split(r"(?m)^(?=m=)", offer)
+        told = any(direction in sections[0] for direction in _DIRECTIONS)
+        for index, section in enumerate(sections):
+            if index and not told and not any(word in section for word in _DIRECTIONS):
+                sections[index] = section.rstrip("\r\n") + "\r\na=sendrecv\r\n"
+        for line in "".join(sections).splitlines(keepends=True):
             if line.startswith("a=candidate:"):
                 if not self._may_try(line.strip()[2:]):
                     continue

@@ -41,7 +41,7 @@ async def choose_carrier(wanted: str, ticker: Ticker) -> WebRtcCarrier:
         factory = native_factory(ticker)
         return WebRtcCarrier("libdatachannel", factory, close=factory.close)
     try:
-        from salon.transport.aiortc_hook import probe
+        from salon.transport.aiortc_hook import SlowServers, probe
         from salon.transport.aiortc_peer import AiortcPeer, Certificates
         from salon.transport.aiortc_stock import AiortcStockPeer
     except ImportError as error:
@@ -57,9 +57,9 @@ async def choose_carrier(wanted: str, ticker: Ticker) -> WebRtcCarrier:
         note = f"aiortc's packets can't be had ({reason}), its stock path costs more CPU"
         _log.warning("%s", note)
         return WebRtcCarrier("aiortc-stock", stock, note, degraded=True)
-    certificates = Certificates()
+    certificates, servers = Certificates(), SlowServers()
 
     def packets(options: PeerOptions) -> PacketPeer:
-        return AiortcPeer(options, certificates)
+        return AiortcPeer(options, certificates, servers=servers)
 
     return WebRtcCarrier("aiortc", packets)

@@ -33,6 +33,14 @@ class _Stream:
     playout: Playout
     format: PayloadFormat
 
+    def carries(self, found: PayloadFormat) -> bool:
+        """Whether packets of this format go on where the others were."""
+        own = self.format
+        return own is found or (
+            (own.encoding, own.clock_rate, own.parameters)
+            == (found.encoding, found.clock_rate, found.parameters)
+        )
+
 
 class PacketLeg(AudioLeg):
     """Carries a `MediaSession` over a `PacketTrack`.
@@ -104,7 +112,7 @@ class PacketLeg(AudioLeg):
                 self._post(Dtmf(digit))
             return
         stream = self._stream
-        if stream is None or stream.format is not found:
+        if stream is None or not stream.carries(found):
             stream = self._stream = self._open_stream(found)
         stream.playout.insert(
             packet.payload,

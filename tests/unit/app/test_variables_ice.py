@@ -28,14 +28,30 @@ def load(text: str) -> Settings:
         (" , ", []),
         ("stun:a.example", ["stun:a.example"]),
         (
-            " stun:a.example:3478 ,turns:b.example:5349?transport=tcp,",
-            ["stun:a.example:3478", "turns:b.example:5349?transport=tcp"],
+            " stun:a.example:3478 ,stuns:192.0.2.1,",
+            ["stun:a.example:3478", "stuns:192.0.2.1"],
         ),
-        ("stun:[2001:db8::1]:3478,stuns:192.0.2.1", ["stun:[2001:db8::1]:3478", "stuns:192.0.2.1"]),
     ],
 )
 def test_urls_are_separated_by_commas(text: str, urls: list[str]) -> None:
     assert ice_servers(text) == tuple(IceServer((url,)) for url in urls)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "stun:[2001:db8::1]:3478",
+        "stun:a.example:99999",
+        "stun:a.example:0",
+        "stun:a.example?transport=udp",
+        "turn:a.example",
+        '[{"urls": "turn:a.example", "username": "ann"}]',
+        '[{"urls": ["stun:a.example", "turn:a.example"]}]',
+    ],
+)
+def test_what_the_carrier_could_not_use_is_refused_at_the_start(text: str) -> None:
+    with pytest.raises(ConfigurationError):
+        load(text)
 
 
 def test_json_is_in_the_browsers_shape() -> None:

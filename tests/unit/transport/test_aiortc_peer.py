@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import psutil
 import pytest
 from tests.unit.transport.offerer import (
     Offerer,
@@ -17,7 +20,7 @@ from tests.unit.transport.offerer import (
 )
 
 from salon.testing import VirtualClock
-from salon.transport import aiortc_peer
+from salon.transport import aiortc_hook, aiortc_peer
 from salon.transport.aiortc_peer import AiortcPeer, Certificates
 from salon.transport.aiortc_stock import AiortcStockPeer
 from salon.transport.packets import (
@@ -321,3 +324,125 @@ def test_servers_are_given_in_aiortcs_shape() -> None:
     given = aiortc_peer.ice_servers(PeerOptions(ice_servers=(server,)))
     assert (given[0].urls, given[0].username, given[0].credential) == (list(server.urls), "u", "p")
     assert aiortc_peer.ice_servers(PeerOptions()) == []
+
+
+# -- what came of trying to break it --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["trickled", "in the offer"])
+async def test_a_client_whose_every_candidate_is_filtered_is_found_all_the_same(how: str) -> None:
+    """Nothing usable, and the end of candidates said at once: a browser without permission."""
+    peer = packets()
+    watch = Watch(peer)
+    async with offering() as offerer:
+        hidden = "candidate:1 1 udp 2113937151 1f4712db.local 54321 typ host"
+        offer = without_candidates(await offerer.offer())
+        if how == "in the offer":
+            offer += f"a={hidden}\r\na=end-of-candidates\r\n"
+        answer = await peer.answer(offer)
+        peer.add_candidate(hidden)
+        peer.add_candidate("")
+        await asyncio.sleep(0.2)
+        assert peer.state is PeerState.CONNECTING
+        await offerer.accept(answer)
+        await watch.until(PeerState.CONNECTED)
+    await peer.close()
+
+
+async def test_a_call_that_ends_while_candidates_are_gathered_leaves_no_socket() -> None:
+    def sockets() -> int:
+        return sum(
+            item.type == socket.SOCK_DGRAM for item in psutil.Process().net_connections("inet")
+        )
+
+    async with offering() as offerer:
+        offer = await offerer.offer()
+        before = sockets()
+        for _ in range(20):
+            peer = packets()
+            answering = asyncio.ensure_future(peer.answer(offer))
+            await asyncio.sleep(0)
+            answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
+            await peer.close()
+        await asyncio.sleep(0.05)
+        assert sockets() == before
+
+
+async def test_strangers_cannot_fill_the_memory() -> None:
+    peer = packets()
+    async with offering() as offerer:
+        await peer.answer(without_candidates(await offerer.offer()))
+        for first in (0x16, 0x05, 0xFF):
+            for _ in range(1000):
+                peer._connection.data_received(bytes([first]) + bytes(1200), 1)
+        assert peer._connection._queue.qsize() <= aiortc_peer.MAX_BACKLOG
+        assert peer.statistics().rejected >= 2900
+    await peer.close()
+
+
+async def test_after_a_failure_nothing_is_taken_any_more() -> None:
+    peer = packets()
+    async with offering() as offerer:
+        await peer.answer(await offerer.offer())
+        peer._set_state(PeerState.FAILED)
+        peer._connection.data_received(b"\x16" * 100, 1)
+        assert peer._connection._queue.qsize() == 0
+    await peer.close()
+
+
+async def test_answers_to_our_checks_are_signs_of_life() -> None:
+    clock = VirtualClock()
+    peer = AiortcPeer(PeerOptions(), CERTIFICATES, clock=clock)
+    watch = Watch(peer)
+    async with offering() as offerer:
+        await offerer.accept(await peer.answer(await offerer.offer()))
+        await watch.until(PeerState.CONNECTED)
+        peer._connection.__dict__["data_received"] = lambda _data, _component: None
+        clock.advance(aiortc_peer.SILENT_S)
+        (pair,) = peer._connection._nominated.values()
+        request = peer._connection.build_request(pair, nominate=False)
+        await pair.protocol.request(
+            request,
+            pair.remote_addr,
+            integrity_key=(peer._connection.remote_password or "").encode(),
+        )
+        peer._housekeeping()
+        assert watch.states[-1] is PeerState.CONNECTED
+    await peer.close()
+
+
+async def test_servers_that_give_nothing_are_waited_for_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(aiortc_hook, "GATHER_TIMEOUT_S", 0.2)
+    servers = aiortc_hook.SlowServers()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        url = f"stun:127.0.0.1:{silent.getsockname()[1]}"
+        options = PeerOptions(ice_servers=(IceServer((url,)),))
+        async with offering() as offerer:
+            offer = await offerer.offer()
+            for skipped in (False, True):
+                assert servers.skip(time.monotonic()) is skipped
+                peer = AiortcPeer(options, CERTIFICATES, servers=servers)
+                answer = await peer.answer(offer)
+                assert candidates_of(answer)
+                await peer.close()
+
+
+async def test_packets_that_find_no_way_are_not_numbered() -> None:
+    peer = packets()
+    async with offering() as offerer:
+        await peer.answer(await offerer.offer())
+        peer.tracks[0].send(SILENT_OPUS, 96, 0)
+        assert peer.statistics().packets_sent == 0
+    await peer.close()
+
+
+async def test_the_stock_path_takes_offers_without_a_direction() -> None:
+    peer = AiortcStockPeer(PeerOptions())
+    async with offering() as offerer:
+        offer = (await offerer.offer()).replace("a=sendrecv\r\n", "")
+        assert "a=sendrecv" in await peer.answer(offer)
+    await peer.close()

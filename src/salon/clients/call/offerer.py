@@ -96,7 +96,7 @@ class Offerer:
         reason = await hook.probe()
         if reason is not None:
             raise ConnectFailed(f"this version of aiortc does not give its packets: {reason}")
-        hook.bound_gathering(self._connection, ipv6=False)
+        hook.bound_gathering(self._connection, hook.SlowServers(), ipv6=False)
         hook.take_datagrams(self._connection, self._datagram)
         await self._gatherer.gather()
         self._connection.ice_controlling = True
