@@ -68,7 +68,7 @@ class Service(Application):
 @asynccontextmanager
 async def running(service: Application) -> AsyncIterator[None]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(service.app, log_level="warning", lifespan="off")
+        config = uvicorn.Config(service.app, log_config=None, lifespan="off")
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve([listener]))
         service.address = f"127.0.0.1:{listener.getsockname()[1]}/fastrtc"

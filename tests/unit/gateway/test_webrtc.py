@@ -390,3 +390,18 @@ async def test_a_greeting_does_not_wait_for_ever(desk: Desk, end: str) -> None:
     else:
         await asyncio.sleep(HOLD_S)
     await desk.call.expect("trackEnd")
+
+
+async def test_an_offer_of_the_live_session_is_answered_there_though_another_waits(
+    desk: Desk,
+) -> None:
+    """Hold, or the page that takes its restart back."""
+    first = await desk.connected()
+    second = await desk.restart()
+    first.fail, second.fail = None, AnotherSession("other credentials")
+    desk.call.send({"command": "invite", "option": {"offer": "hold"}})
+    answer = await desk.call.expect("answer")
+    assert answer["sdp"].startswith("answer 1 to")
+    assert first.offers[-1] == "hold"
+    assert len(desk.peers) == 2
+    assert second.closed == 1
