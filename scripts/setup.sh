@@ -57,6 +57,7 @@ setup_test() {
   local missing=()
   command -v chromium >/dev/null 2>&1 || missing+=(chromium)
   command -v flite >/dev/null 2>&1 || missing+=(flite)
+  compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || missing+=(postgresql)
   command -v ip >/dev/null 2>&1 || missing+=(iproute2)
   if [ "$(id -u)" = 0 ]; then command -v debootstrap >/dev/null 2>&1 || missing+=(debootstrap); fi
   if [ ${#missing[@]} -gt 0 ]; then apt_install "${missing[@]}"; fi

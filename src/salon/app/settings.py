@@ -129,7 +129,7 @@ class Settings:
         "SALON_STORE_URL",
         parse=var.store_url,
         secret=True,
-        doc="Where rooms are kept: sqlite:///file or memory://. Default: in the data folder.",
+        doc="Where rooms are kept: sqlite:///file, postgresql://… or memory://. Default: a file.",
     )
     recording: bool = setting(
         True, "SALON_RECORDING", parse=var.switch, doc="Record the sound of calls in rooms."

@@ -182,11 +182,13 @@ def url(*schemes: str) -> Parser:
 
 
 def store_url(text: str) -> str:
-    """The URL of a store: ``memory://`` or an SQLite file."""
+    """The URL of a store: ``memory://``, an SQLite file or a PostgreSQL database."""
     value = text.strip()
-    if value == "memory://" or value.startswith("sqlite:///"):
+    if value == "memory://" or value.startswith(("sqlite:///", "postgresql://", "postgres://")):
         return value
-    raise ValueError("must be memory:// or sqlite:///path/to/file.db")
+    raise ValueError(
+        "must be memory://, sqlite:///path/to/file.db or postgresql://user:password@host/database"
+    )
 
 
 def ice_servers(text: str) -> tuple[IceServer, ...]:

@@ -1,7 +1,7 @@
 """Floor 4: rooms, timelines and calls that survive a restart.
 
-`make_stores` needs nothing for ``memory://``; the SQL classes need the "store" extra and are
-loaded when first asked for.
+`make_stores` needs nothing for ``memory://``; the SQL classes need the "store" extra, those of
+PostgreSQL the "postgres" extra, and are loaded when first asked for.
 """
 
 from __future__ import annotations
@@ -14,11 +14,32 @@ from salon.store.factory import Stores, make_stores
 if TYPE_CHECKING:
     from salon.store.calls import SqlCallLog
     from salon.store.database import Database
+    from salon.store.errors import OutcomeUnknownError
+    from salon.store.postgres import PostgresDatabase, PostgresStore
     from salon.store.sql import SqlStore
+    from salon.store.sqlite import SqliteDatabase
 
-__all__ = ["Database", "SqlCallLog", "SqlStore", "Stores", "make_stores"]
+__all__ = [
+    "Database",
+    "OutcomeUnknownError",
+    "PostgresDatabase",
+    "PostgresStore",
+    "SqlCallLog",
+    "SqlStore",
+    "SqliteDatabase",
+    "Stores",
+    "make_stores",
+]
 
-_LAZY = {"Database": "database", "SqlCallLog": "calls", "SqlStore": "sql"}
+_LAZY = {
+    "Database": "database",
+    "OutcomeUnknownError": "errors",
+    "PostgresDatabase": "postgres",
+    "PostgresStore": "postgres",
+    "SqlCallLog": "calls",
+    "SqlStore": "sql",
+    "SqliteDatabase": "sqlite",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -30,4 +51,6 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(f"{__name__}.{module}"), name)
     except ModuleNotFoundError as error:
+        if module == "postgres":
+            raise MissingExtraError("postgres", "a PostgreSQL store") from error
         raise MissingExtraError("store", "a database store") from error

@@ -1,164 +1,192 @@
-"""One database: its connections, its schema, its transactions."""
+"""A SQL database: its connections, its threads, its transactions."""
 
 from __future__ import annotations
 
 import asyncio
-import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from salon.base import ConfigurationError, UnavailableError
-from salon.base.files import private_folder
-from salon.store.migrate import bring_up_to_date
+from salon.base import UnavailableError
+from salon.store.errors import OutcomeUnknownError, UnfitTextError
 
 T = TypeVar("T")
 
-BUSY_TIMEOUT_MS = 5000
-"""How long a statement waits while another process writes."""
-
-READERS = 3
+Transact = Callable[[Callable[[Connection], Any]], Any]
+"""Runs a function in a transaction, in this thread, and returns what it returns."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class Side:
     """Connections and as many threads: no thread ever waits for a connection."""
 
     engine: Engine
     threads: ThreadPoolExecutor
 
     async def run(self, work: Callable[[], T]) -> T:
+        """`work()`, in one of the threads."""
         return await asyncio.get_running_loop().run_in_executor(self.threads, work)
 
     def close(self) -> None:
+        """Finish what was asked for, then disconnect; blocks."""
         self.threads.shutdown(wait=True)
         self.engine.dispose()
 
 
-class Database:
-    """One SQLite file, shared by the stores on it.
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What writes and what reads."""
 
-    One connection writes, a few read; each works in a thread of its own, one switch of threads per
-    transaction. The file is in WAL mode, so that readers never wait for the writer. A write is one
-    ``BEGIN IMMEDIATE`` transaction: what it reads stays true until it commits, also with several
-    processes on the file (R95). ``synchronous=NORMAL``: a crash of the process loses nothing; a
-    loss of power may lose the last commits, but never corrupts.
+    writer: Side
+    reader: Side
 
-    Cancelling a caller cancels a transaction that has not begun; a begun one is finished, and
-    `close` waits for it. Transactions waiting are as many as callers, first come first served.
+
+class Database(ABC):
+    """One database, shared by the stores on it.
+
+    Some connections write, others read; each works in a thread of its own, so there is one switch
+    of threads per transaction. Cancelling a caller cancels a transaction that has not begun; a
+    begun one is finished, and `close` waits for it. Transactions waiting are as many as callers,
+    first come first served.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._sides: tuple[_Side, _Side] | None = None
+    lanes: int = 1
+    """Transactions at a time that `start` is good for: more make smaller groups of commits."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._sides: Sides | None = None
         self._opening = asyncio.Lock()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    @abstractmethod
+    def _connect(self) -> Sides:
+        """Connections that are made when first used."""
+
+    @abstractmethod
+    def _prepare(self, engine: Engine) -> None:
+        """Create or migrate the schema; blocks. `ConfigurationError` if that can never be."""
+
     async def open(self) -> None:
-        """Connect, and create or migrate the schema; `ConfigurationError` if that cannot be."""
+        """Connect, and create or migrate the schema; idempotent.
+
+        `ConfigurationError` if that cannot be, `UnavailableError` if it cannot be now.
+        """
         async with self._opening:
             if self._sides is not None:
                 return
-            writer = self._side("writer", 1)
-            event.listen(writer.engine, "begin", _begin_immediate)
+            sides = self._connect()
             try:
-                await writer.run(lambda: self._prepare(writer.engine))
+                await sides.writer.run(lambda: self._prepare(sides.writer.engine))
             except BaseException:
-                await asyncio.to_thread(writer.close)
+                await self._disconnect(sides)
                 raise
-            self._sides = (writer, self._side("reader", READERS))
+            self._sides = sides
 
     async def close(self) -> None:
-        """Finish what was asked for, then disconnect."""
+        """Finish what was asked for, then disconnect; idempotent."""
         async with self._opening:
             sides, self._sides = self._sides, None
-            for side in sides or ():
-                await asyncio.to_thread(side.close)
+            if sides is not None:
+                await self._disconnect(sides)
+
+    async def _disconnect(self, sides: Sides) -> None:
+        for side in (sides.writer, sides.reader):
+            await asyncio.to_thread(side.close)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work`, in another thread, in a transaction of its own; an exception rolls it back
-        and is raised. `UnavailableError` if the database is closed, stays locked or cannot be
-        written."""
-        engine = self._opened()[0].engine
+        and is raised. `work` may run twice, the second time after the first was rolled back.
 
-        def transact() -> T:
-            try:
-                with engine.begin() as connection:
-                    return work(connection)
-            except OperationalError as error:
-                raise UnavailableError(f"cannot write to {self.path}: {error.orig}") from error
+        Raises `UnavailableError` if the database is closed, busy for too long or gone;
+        `OutcomeUnknownError`, one of these, if the connection was lost during the commit itself;
+        `ValueError` for values it cannot hold.
+        """
+        side = self._opened().writer
+        return await side.run(lambda: self._transact(side.engine, work))
 
-        return await self._opened()[0].run(transact)
+    def start(self, job: Callable[[Transact], T]) -> asyncio.Future[T]:
+        """Run `job` in a thread that writes; it gets a function that runs a transaction as `write`
+        does, but blocks. `close` waits for it. `UnavailableError` if closed."""
+        side = self._opened().writer
+
+        def transact(work: Callable[[Connection], Any]) -> Any:
+            return self._transact(side.engine, work)
+
+        return asyncio.get_running_loop().run_in_executor(side.threads, lambda: job(transact))
+
+    def check_open(self) -> None:
+        """`UnavailableError` if closed."""
+        self._opened()
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run `work`, in another thread; each of its statements sees one consistent state.
-        `UnavailableError` if the database is closed or cannot be read."""
-        engine = self._opened()[1].engine
+        """Run `work`, in another thread; each of its statements sees one consistent state. May run
+        it twice. Raises what `write` does."""
+        side = self._opened().reader
+        return await side.run(lambda: self._query(side.engine, work))
 
-        def query() -> T:
-            try:
-                with engine.connect() as connection:
-                    return work(connection)
-            except OperationalError as error:
-                raise UnavailableError(f"cannot read from {self.path}: {error.orig}") from error
-
-        return await self._opened()[1].run(query)
-
-    def _opened(self) -> tuple[_Side, _Side]:
+    def _opened(self) -> Sides:
         if self._sides is None:
-            raise UnavailableError(f"the store {self.path} is not open")
+            raise UnavailableError(f"the store {self.name} is not open")
         return self._sides
 
-    def _prepare(self, engine: Engine) -> None:
-        """What is said in a room is private: folder and file are the owner's only."""
+    def _transact(self, engine: Engine, work: Callable[[Connection], T]) -> T:
+        committing = False
+
+        def attempt() -> T:
+            nonlocal committing
+            with engine.connect() as connection:
+                transaction = connection.begin()
+                value = work(connection)
+                committing = True
+                transaction.commit()
+                return value
+
         try:
-            private_folder(self.path.parent)
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except OSError as error:
-            raise ConfigurationError(f"cannot create {self.path}: {error.strerror}") from error
-        try:
-            with engine.begin() as connection:
-                bring_up_to_date(connection)
+            return _twice(attempt, unless=lambda: committing)
         except DBAPIError as error:
-            raise ConfigurationError(f"cannot use {self.path}: {error.orig}") from error
+            raise self._refusal(error, "write to", unknown=committing) from error
 
-    def _side(self, name: str, size: int) -> _Side:
-        engine = create_engine(
-            URL.create("sqlite", database=str(self.path)),
-            poolclass=QueuePool,
-            pool_size=size,
-            max_overflow=0,
-            connect_args={
-                "isolation_level": None,  # transactions begin where we say
-                "timeout": BUSY_TIMEOUT_MS / 1000,
-                "check_same_thread": False,
-            },
-            json_serializer=_as_it_is,
-            json_deserializer=_as_it_is,
-        )
-        event.listen(engine, "connect", _set_pragmas)
-        return _Side(engine, ThreadPoolExecutor(size, thread_name_prefix=f"salon-store-{name}"))
+    def _query(self, engine: Engine, work: Callable[[Connection], T]) -> T:
+        def attempt() -> T:
+            with engine.connect() as connection:
+                return work(connection)
 
+        try:
+            return _twice(attempt)
+        except DBAPIError as error:
+            raise self._refusal(error, "read from") from error
 
-def _as_it_is(text: str) -> str:
-    return text
-
-
-def _set_pragmas(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    for pragma in (
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-        "journal_mode=WAL",
-        "synchronous=NORMAL",
-        "foreign_keys=ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+    def _refusal(self, error: DBAPIError, what: str, *, unknown: bool = False) -> Exception:
+        if isinstance(error, IntegrityError):
+            return error
+        said = " ".join(str(error.orig).split())
+        if isinstance(error, DataError):
+            # The driver refuses texts with NUL itself, so the server gave no code.
+            local = getattr(error.orig, "sqlstate", None) is None
+            return (UnfitTextError if local else ValueError)(
+                f"the database does not take these values: {said}"
+            )
+        if unknown and error.connection_invalidated:
+            return OutcomeUnknownError(
+                f"lost {self.name} during a commit, which may have happened or not: {said}"
+            )
+        return UnavailableError(f"cannot {what} {self.name}: {said}")
 
 
-def _begin_immediate(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _twice(attempt: Callable[[], T], unless: Callable[[], bool] = lambda: False) -> T:
+    """Again on a new connection if an old one turns out to be dead, as all are after a restart of
+    the server: nothing that was not committed has happened."""
+    try:
+        return attempt()
+    except DBAPIError as error:
+        if not error.connection_invalidated or unless():
+            raise
+    return attempt()

@@ -13,7 +13,8 @@ from salon.core.ports.calls import CallLog
 from salon.core.ports.store import ConversationStore
 
 _SQLITE = "sqlite:"
-_FORMS = "memory:// or sqlite:///path/to/salon.db"
+_POSTGRES = ("postgresql:", "postgres:")
+_FORMS = "memory://, sqlite:///path/to/salon.db or postgresql://user:password@host/database"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,29 +34,45 @@ class Stores:
 
 
 def make_stores(url: str, *, clock: Clock = SYSTEM_CLOCK) -> Stores:
-    """The stores that `url` names: ``memory://`` or ``sqlite:///path`` (three slashes and a
-    relative path, four and an absolute one). Opens nothing yet.
+    """The stores that `url` names: ``memory://``, ``sqlite:///path`` (three slashes and a relative
+    path, four and an absolute one) or ``postgresql://user:password@host/database``. Opens nothing
+    yet.
 
-    Raises `ConfigurationError` for other URLs, `MissingExtraError` without the "store" extra.
+    Raises `ConfigurationError` for other URLs, `MissingExtraError` without the "store" or the
+    "postgres" extra.
     """
     if url in ("memory://", "memory:"):
         return Stores(MemoryStore(clock=clock), MemoryCallLog())
+    if url.partition("//")[0] in _POSTGRES:
+        return _postgres(url, clock)
     path = _sqlite_path(url)
-    for module in ("sqlalchemy", "alembic"):
-        if find_spec(module) is None:
-            raise MissingExtraError("store", "a database store")
+    _need("store", "a database store", "sqlalchemy", "alembic")
     from salon.store.calls import SqlCallLog
-    from salon.store.database import Database
     from salon.store.sql import SqlStore
+    from salon.store.sqlite import SqliteDatabase
 
-    database = Database(path)
+    database = SqliteDatabase(path)
     return Stores(SqlStore(database, clock=clock), SqlCallLog(database))
+
+
+def _postgres(url: str, clock: Clock) -> Stores:
+    _need("postgres", "a PostgreSQL store", "sqlalchemy", "alembic", "psycopg")
+    from salon.store.calls import SqlCallLog
+    from salon.store.postgres import PostgresStore
+
+    store = PostgresStore(url, clock=clock)
+    return Stores(store, SqlCallLog(store.database))
+
+
+def _need(extra: str, what: str, *modules: str) -> None:
+    if any(find_spec(module) is None for module in modules):
+        raise MissingExtraError(extra, what)
 
 
 def _sqlite_path(url: str) -> Path:
     scheme, separator, rest = url.partition("//")
     if scheme != _SQLITE or not separator:
-        shown = scheme or "nothing"
+        shown = scheme.partition(":")[0] or "nothing"  # the rest may hold a password
         raise ConfigurationError(f"not a store URL ({shown!r}): give {_FORMS}")
     name = rest.removeprefix("/")
     if not rest.startswith("/") or name in ("", "/") or name.endswith("/"):

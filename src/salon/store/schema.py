@@ -7,6 +7,7 @@ columns hold the order of insertion, which a replaced row keeps.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -23,6 +24,8 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
 )
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 HEAD = "0001"
@@ -53,6 +56,28 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class bytewise(FunctionElement[str]):  # noqa: N801 - reads like a function of SQL
+    """A text column in the order of its bytes, whatever the language of the database."""
+
+    type = String()
+    inherit_cache = True
+
+
+@compiles(bytewise)
+def _bytewise(element: bytewise, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.clauses, **options))
+
+
+@compiles(bytewise, "postgresql")
+def _bytewise_on_postgresql(element: bytewise, compiler: Any, **options: Any) -> str:
+    return f'({compiler.process(element.clauses, **options)}) COLLATE "C"'
+
+
+def as_text(value: str | bytes) -> str:
+    """JSON as it is: pydantic writes and reads it."""
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _seq() -> Column[int]:

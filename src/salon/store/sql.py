@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -11,9 +11,7 @@ from sqlalchemy import (
     Insert,
     Select,
     Table,
-    bindparam,
     delete,
-    func,
     insert,
     select,
     update,
@@ -37,10 +35,12 @@ from salon.models import (
     Task,
 )
 from salon.store import rows
+from salon.store.commits import Committer
 from salon.store.database import Database
+from salon.store.errors import UnfitTextError
 from salon.store.schema import (
-    UtcDateTime,
     bindings,
+    bytewise,
     events,
     observations,
     participants,
@@ -56,20 +56,6 @@ Statement = Callable[[str], Insert]
 _PAGE = 32
 _LAST_INDEX = 2**63 - 1
 
-_AT = bindparam("at", type_=UtcDateTime)
-_COUNT = (
-    update(rooms)
-    .where(rooms.c.id == bindparam("this"))
-    .values(
-        event_count=rooms.c.event_count + 1,
-        latest_index=func.coalesce(rooms.c.latest_index, -1) + 1,
-        updated_at=_AT,
-        last_activity_at=_AT,
-    )
-    .returning(rooms.c.latest_index)
-)
-_ADD_EVENT = insert(events)
-
 
 class SqlStore(ConversationStore):
     """A `ConversationStore` on a `Database`, which it opens and closes.
@@ -80,19 +66,24 @@ class SqlStore(ConversationStore):
 
     def __init__(self, database: Database, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._database = database
+        self._committer = Committer(database)
         self._clock = clock
 
     async def open(self) -> None:
         await self._database.open()
 
     async def close(self) -> None:
+        await self._committer.drain()
         await self._database.close()
 
     async def _all(self, query: Select[Any], make: Callable[[rows.Row], T]) -> list[T]:
         def work(connection: Connection) -> list[T]:
             return [make(row) for row in connection.execute(query).mappings()]
 
-        return await self._database.read(work)
+        try:
+            return await self._database.read(work)
+        except UnfitTextError:
+            return []  # nothing has such an id
 
     async def _first(self, query: Select[Any], make: Callable[[rows.Row], T]) -> T | None:
         found = await self._all(query, make)
@@ -189,7 +180,7 @@ class SqlStore(ConversationStore):
             select(rooms.c.id)
             .join(bindings, bindings.c.room_id == rooms.c.id)
             .where(bindings.c.channel_id == channel_id)
-            .order_by(rooms.c.created_at, rooms.c.id)
+            .order_by(rooms.c.created_at, bytewise(rooms.c.id))
             .limit(limit)
         )
         if status is not None:
@@ -208,7 +199,7 @@ class SqlStore(ConversationStore):
                 participants.c.status == str(ParticipantStatus.ACTIVE),
                 bindings.c.channel_type == channel_type,
             )
-            .order_by(rooms.c.created_at.desc(), rooms.c.id.desc(), bindings.c.seq)
+            .order_by(rooms.c.created_at.desc(), bytewise(rooms.c.id).desc(), bindings.c.seq)
         )
         if status is not None:
             query = query.where(rooms.c.status == str(status))
@@ -231,31 +222,40 @@ class SqlStore(ConversationStore):
     # -- events -----------------------------------------------------------------------------------
 
     async def commit_event(self, event: RoomEvent, *, at: datetime) -> RoomEvent:
-        values, copy = rows.event_row(event), event.model_copy(deep=True)
-        this = {"this": event.room_id, "at": at}
+        return (await self.commit_events([event], at=at))[0]
 
-        def work(connection: Connection) -> int:
-            # Counting first takes the row's lock: whoever commits next sees this index.
-            index: int | None = connection.execute(_COUNT, this).scalar()
-            if index is None:
-                raise RoomNotFoundError(copy.room_id)
-            connection.execute(_ADD_EVENT, values | {"index": index})
-            return index
-
+    async def commit_events(self, batch: Sequence[RoomEvent], *, at: datetime) -> list[RoomEvent]:
+        """Number and store events of one room, all or none, with consecutive indices: one
+        transaction. Raises what `commit_event` does; `ValueError` if the rooms differ."""
+        if not batch:
+            return []
+        room_id, values = batch[0].room_id, [rows.event_row(event) for event in batch]
+        if any(event.room_id != room_id for event in batch):
+            raise ValueError("a batch of events belongs to one room")
         try:
-            index = await self._database.write(work)
+            first = await self._committer.commit(room_id, values, at)
         except IntegrityError as error:
-            raise await self._refusal(copy) from error
-        return copy.model_copy(update={"index": index})
+            raise await self._refusal(batch) from error
+        return [
+            event.model_copy(update={"index": index}) for index, event in enumerate(batch, first)
+        ]
 
-    async def _refusal(self, event: RoomEvent) -> Exception:
-        """Why the database did not take this event."""
-        if await self.get_event(event.room_id, event.id) is not None:
-            return ValueError(f"event {event.id!r} exists")
-        key = event.idempotency_key
-        if key is not None and await self.get_event_by_idempotency_key(event.room_id, key):
-            return ValueError(f"idempotency key {key!r} exists")
-        return DuplicateIndexError(f"room {event.room_id!r} has an event at the next index")
+    async def _refusal(self, batch: Sequence[RoomEvent]) -> Exception:
+        """Why the database did not take these events."""
+        ids, keys = set[str](), set[str]()
+        for event in batch:
+            name, key = event.id, event.idempotency_key
+            if name in ids or await self.get_event(event.room_id, name) is not None:
+                return ValueError(f"event {name!r} exists")
+            if key is not None and (
+                key in keys or await self.get_event_by_idempotency_key(event.room_id, key)
+            ):
+                return ValueError(f"idempotency key {key!r} exists")
+            ids.add(name)
+            if key is not None:
+                keys.add(key)
+        room_id = batch[0].room_id
+        return DuplicateIndexError(f"room {room_id!r} has an event at the next index")
 
     async def get_event(self, room_id: str, event_id: str) -> RoomEvent | None:
         query = select(events).where(events.c.room_id == room_id, events.c.id == event_id)

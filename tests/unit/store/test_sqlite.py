@@ -21,8 +21,8 @@ from salon.base import ConfigurationError, UnavailableError
 from salon.core.errors import DuplicateIndexError
 from salon.core.ports.calls import CallRecord
 from salon.models import ParticipantStatus, Task
-from salon.store import Database, Stores, make_stores
-from salon.store import database as database_module
+from salon.store import SqliteDatabase, Stores, make_stores
+from salon.store import sqlite as sqlite_module
 from salon.testing.contracts.samples import (
     indices,
     later,
@@ -268,7 +268,7 @@ async def test_a_path_that_cannot_be_is_refused(tmp_path: Path) -> None:
 async def test_a_database_locked_for_long_is_unavailable(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 10)
+    monkeypatch.setattr(sqlite_module, "BUSY_TIMEOUT_MS", 10)
     stores = make_stores(url)
     await stores.open()
     await new_room(stores.conversation)
@@ -316,13 +316,13 @@ async def test_cancelled_reads_and_writes_keep_the_connections(stores: Stores) -
 
 
 async def test_pragmas(tmp_path: Path) -> None:
-    database = Database(tmp_path / "salon.db")
+    database = SqliteDatabase(tmp_path / "salon.db")
     await database.open()
 
     def pragmas(connection: Connection) -> list[Any]:
         names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         return [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
 
-    assert await database.read(pragmas) == ["wal", 1, 1, 5000]
-    assert await database.write(pragmas) == ["wal", 1, 1, 5000]
+    assert await database.read(pragmas) == ["wal", 2, 1, 5000]
+    assert await database.write(pragmas) == ["wal", 2, 1, 5000]
     await database.close()

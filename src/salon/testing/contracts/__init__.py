@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import pytest
 
-for _name in ("calls", "events", "members", "rooms"):
+for _name in ("calls", "events", "identity", "members", "realtime", "rooms"):
     pytest.register_assert_rewrite(f"{__name__}.{_name}")
 
 from salon.testing.contracts.calls import CallLogContract  # noqa: E402 - registered first
+from salon.testing.contracts.identity import IdentityResolverContract  # noqa: E402
+from salon.testing.contracts.realtime import RealtimeContract  # noqa: E402
 from salon.testing.contracts.store import StoreContract  # noqa: E402
 
-__all__ = ["CallLogContract", "StoreContract"]
+__all__ = ["CallLogContract", "IdentityResolverContract", "RealtimeContract", "StoreContract"]

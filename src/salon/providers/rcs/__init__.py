@@ -1,0 +1,8 @@
+"""Rich messages to phones: the contract of their providers."""
+
+from __future__ import annotations
+
+from salon.providers.rcs.base import RCSDeliveryResult, RCSProvider
+from salon.providers.rcs.mock import MockRCSProvider
+
+__all__ = ["MockRCSProvider", "RCSDeliveryResult", "RCSProvider"]
