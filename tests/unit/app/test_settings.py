@@ -61,7 +61,7 @@ def test_short_names_work_beside_the_long_ones() -> None:
         ({"SALON_ALLOWED_ORIGINS": "app.example"}, ["https://host[:port]"]),
         ({"SALON_ALLOWED_ORIGINS": "https://a.example/path"}, ["https://host[:port]"]),
         ({"SALON_ALLOWED_ORIGINS": "https://[a"}, ["https://host[:port]"]),
-        ({"SALON_STORE_URL": "postgres://x"}, ["memory://", "sqlite:///"]),
+        ({"SALON_STORE_URL": "mysql://x"}, ["memory://", "sqlite:///", "postgresql://"]),
         ({"SALON_TLS_CERT": "/none.pem"}, ["SALON_TLS_KEY is not"]),
         ({"SALON_TLS_KEY": "/none.pem"}, ["SALON_TLS_CERT is not"]),
         ({"SALON_TLS_CERT": "/n.pem", "SALON_TLS_KEY": "/n.key"}, ["/n.pem", "no such file"]),
