@@ -70,9 +70,14 @@ def note_checks(connection: Connection, alive: Callable[[], None]) -> None:
     connection.__dict__["request_received"] = request_received
 
 
+def pair_of(connection: Connection) -> Any | None:
+    """The nominated pair; None while there is none."""
+    return connection._nominated.get(1)
+
+
 def note_answers(connection: Connection, alive: Callable[[], None]) -> None:
     """Tell `alive` of every answer to our checks of consent (RFC 7675); once connected."""
-    pair = connection._nominated.get(1)
+    pair = pair_of(connection)
     if pair is None:
         return
     usual = pair.protocol.request
@@ -151,7 +156,7 @@ def srtp_of(dtls: RTCDtlsTransport) -> tuple[SrtpSession, SrtpSession] | None:
 
 def route_of(connection: Connection) -> tuple[SendTo, Any] | None:
     """The socket and the address of the nominated pair; None while there is none."""
-    pair = connection._nominated.get(1)
+    pair = pair_of(connection)
     if pair is None:
         return None
     return pair.protocol.transport.sendto, pair.remote_addr

@@ -240,7 +240,7 @@ class Offerer:
 
     def route(self) -> Route | None:
         """The pair in use; None before it is known."""
-        pair = self._connection._nominated.get(1)
+        pair = hook.pair_of(self._connection)
         if pair is None:
             return None
         return Route(_shown(pair.local_candidate), _shown(pair.remote_candidate))
