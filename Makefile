@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check lint bench docs test-matrix release lock web setup clean soak container
+.PHONY: help run test check lint bench docs test-matrix release lock web setup clean soak container conformance mutants
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -36,6 +36,12 @@ check: setup     ## the whole quality gate: lint, tests, coverage floors
 
 bench: $(VENV)/.locked  ## CPU time per unit, beside a floor or peer in the same run
 	@$(PY) benchmarks/run.py
+
+conformance: $(VENV)/.locked  ## docs/conformance.md from the rules and their tests
+	@$(PY) scripts/conformance.py --run
+
+mutants: $(VENV)/.locked   ## do the tests of the core notice seeded faults?
+	@$(PY) scripts/mutants.py
 
 soak: $(VENV)/.locked   ## three minutes of scripted calls (SECONDS_TO_RUN=180 CALLS=20)
 	@$(PY) benchmarks/soak.py --seconds $${SECONDS_TO_RUN:-180} --calls $${CALLS:-20}

@@ -17,6 +17,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 BENCHES: dict[str, tuple[list[str], list[str]]] = {
+    "bench_core.py": ([], ["--quick"]),
+    "bench_store.py": ([], ["--quick"]),
     "bench_media.py": ([], ["--runs", "3"]),
     "bench_vad.py": ([], ["--runs", "3"]),
     "bench_pipeline.py": ([], ["--runs", "2"]),
@@ -45,9 +47,10 @@ def main() -> int:
             )
             print(done.stdout, done.stderr, flush=True)
             saved += [json.loads(line) for line in done.stdout.splitlines() if line[:1] == "{"]
+            code = done.returncode
         else:
-            done = subprocess.run(command, env=environment)
-        if done.returncode:
+            code = subprocess.run(command, env=environment).returncode
+        if code:
             missed.append(name)
     if options.save:
         options.save.write_text("\n".join(json.dumps(item) for item in saved) + "\n")

@@ -59,6 +59,8 @@ setup_test() {
   command -v flite >/dev/null 2>&1 || missing+=(flite)
   compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || missing+=(postgresql)
   command -v ip >/dev/null 2>&1 || missing+=(iproute2)
+  [ -x /usr/sbin/dovecot ] || missing+=(dovecot-imapd)
+  command -v openssl >/dev/null 2>&1 || missing+=(openssl)
   if [ "$(id -u)" = 0 ]; then command -v debootstrap >/dev/null 2>&1 || missing+=(debootstrap); fi
   if [ ${#missing[@]} -gt 0 ]; then apt_install "${missing[@]}"; fi
 }

@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.db.conftest import execute
+from tests.unit.store.test_same_as_memory import StillClock, compare
 
-from salon.store import PostgresStore, SqlCallLog, Stores, make_stores
-from salon.testing.contracts import CallLogContract, StoreContract
+from salon.core.memory.store import InMemoryStore
+from salon.core.routing import DefaultInboundRoomRouter
+from salon.store import PostgresStore, SqlCallLog, Stores, make_stores, schema
+from salon.testing.contracts import CallLogContract, RouterContract, StoreContract
 
-TABLES = "rooms, events, bindings, participants, tasks, observations, calls"
+TABLES = ", ".join(schema.metadata.tables)
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +33,20 @@ async def stores(shared_url: str) -> AsyncIterator[Stores]:
     await stores.close()
 
 
+@pytest.fixture
+def store(stores: Stores) -> PostgresStore:
+    assert isinstance(stores.conversation, PostgresStore)
+    return stores.conversation
+
+
 class TestPostgresStore(StoreContract):
+    """Chapter 20."""
+
+
+class TestRouterOnPostgres(RouterContract):
     @pytest.fixture
-    def store(self, stores: Stores) -> PostgresStore:
-        assert isinstance(stores.conversation, PostgresStore)
-        return stores.conversation
+    def router(self, store: PostgresStore) -> DefaultInboundRoomRouter:
+        return DefaultInboundRoomRouter(store)
 
 
 class TestPostgresCallLog(CallLogContract):
@@ -42,3 +54,14 @@ class TestPostgresCallLog(CallLogContract):
     def calls(self, stores: Stores) -> SqlCallLog:
         assert isinstance(stores.calls, SqlCallLog)
         return stores.calls
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_R208_it_behaves_as_the_one_in_memory(
+    shared_url: str, stores: Stores, seed: int
+) -> None:
+    clock = StillClock()
+    store = PostgresStore(shared_url, clock=clock)
+    await store.open()
+    await compare(InMemoryStore(clock=clock), store, seed)
+    await store.close()

@@ -7,24 +7,31 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from salon.app.credentials import AttemptLimiter, Credentials
 from salon.app.house import House
 from salon.app.middleware import SecurityMiddleware
+from salon.app.openapi import describe
+from salon.app.problems import install
 from salon.app.recordings import Recordings
+from salon.app.routes.effects import effects
+from salon.app.routes.events import events
+from salon.app.routes.identities import identities
 from salon.app.routes.info import info
+from salon.app.routes.members import channels, participants
 from salon.app.routes.operations import operations
 from salon.app.routes.pages import WebFiles, pages
+from salon.app.routes.records import records
 from salon.app.routes.rooms import rooms
 from salon.app.routes.schema import schema
 from salon.app.routes.sockets import sockets
+from salon.app.routes.webhooks import webhooks
 from salon.app.security import Gate, guarded
 from salon.app.settings import Settings
 from salon.app.tls import local_names
+from salon.app.tokens import RoomTokens, token_secret
 from salon.app.version import version
 from salon.base.policy import lower_all
 from salon.transport.sockets import Acceptor
@@ -55,20 +62,32 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    app.add_exception_handler(RequestValidationError, _wrong_form)
+    install(app)
+    describe(app, gate.open_paths)
     app.state.house, app.state.gate, app.state.acceptor = house, gate, acceptor
     app.include_router(operations(house))
     app.include_router(info(house, gate, AttemptLimiter()))
-    app.include_router(rooms(house, Recordings(settings.recordings)))
-    app.include_router(schema())
+    recordings = Recordings(settings.recordings)
+    for router in (
+        rooms(house, recordings),
+        records(recordings),
+        events(house),
+        channels(),
+        participants(),
+        effects(),
+        identities(),
+        webhooks(house, settings.public_url),
+        schema(),
+    ):
+        app.include_router(router)
     app.include_router(sockets(house))
     app.include_router(pages(files))
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=sorted(settings.allowed_origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "X-API-Key", "Content-Type"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "X-API-Key", "Content-Type", "Last-Event-ID"],
         )
     app.add_middleware(
         SecurityMiddleware,
@@ -77,16 +96,6 @@ def create_app(
         max_sockets=settings.max_connections,
     )
     return app
-
-
-async def _wrong_form(request: Request, error: Exception) -> JSONResponse:
-    """What is wrong, in words, without what was sent: that may be a mistyped key."""
-    del request
-    faults = error.errors() if isinstance(error, RequestValidationError) else []
-    words = "; ".join(
-        f"{'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}" for fault in faults
-    )
-    return JSONResponse({"detail": words or "the request has the wrong form"}, 422)
 
 
 def _compose(settings: Settings) -> House:
@@ -100,7 +109,12 @@ def make_gate(settings: Settings, files: WebFiles) -> Gate:
     policy = settings.browser_policy
     if settings.exposed:
         policy = replace(policy, hosts=policy.hosts | lower_all(local_names(settings.host)))
-    return Gate(policy, Credentials(settings.api_key), pages=files.paths)
+    credentials = Credentials(
+        settings.api_key,
+        organization_keys=dict(settings.organization_keys),
+        tokens=RoomTokens(token_secret(settings.api_key, settings.data_dir)),
+    )
+    return Gate(policy, credentials, pages=files.paths)
 
 
 def make_acceptor(house: House, gate: Gate) -> Acceptor:

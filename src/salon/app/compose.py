@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from salon.app.agents import Answerer, choose_agent
+from salon.app.caller import current_caller
 from salon.app.engines import Engines
 from salon.app.guests import Guests
 from salon.app.house import House, Service
@@ -10,12 +11,14 @@ from salon.app.metrics import Metrics
 from salon.app.records import CallRecords, RoomRecordings
 from salon.app.settings import Settings
 from salon.app.texts import RoomSockets
+from salon.app.transports import add_transports
 from salon.app.webrtc import WebRtc
 from salon.base import UrlPolicy
 from salon.channels.ai import AIChannel
 from salon.channels.voice import VoiceChannel
 from salon.channels.websocket import WebSocketChannel
 from salon.core.kit import RoomKit
+from salon.core.memory.locks import InMemoryLockManager
 from salon.gateway import EventBus, Gateway, SessionServices, install_event_bus
 from salon.gateway.endpoints import SOCKET_ENDPOINTS
 from salon.gateway.handlers import CallHandler, ControllerHandler
@@ -37,7 +40,8 @@ def compose(settings: Settings) -> House:
     metrics.watch_ticker(lambda: engines.ticker.statistics().late)
     metrics.watch_detector(lambda: engines.voice.vad.statistics().dropped_samples)
     stores = make_stores(settings.database_url)
-    kit = RoomKit(store=stores.conversation)
+    locks = InMemoryLockManager(sole_process=True)  # one server per store
+    kit = RoomKit(store=stores.conversation, lock_manager=locks)
     texts = WebSocketChannel()
     voice = VoiceChannel(
         engine=engines.voice,
@@ -49,7 +53,9 @@ def compose(settings: Settings) -> House:
     )
     for channel in (texts, voice, agent):
         kit.register_channel(channel)
-    guests = Guests(kit, (texts.channel_id, voice.channel_id, agent.channel_id))
+    guests = Guests(
+        kit, (texts.channel_id, voice.channel_id, agent.channel_id), (agent.channel_id,)
+    )
     records = CallRecords(stores.calls, kit, metrics)
     disk = _Disk(enabled=settings.recording)
     bus = EventBus()
@@ -60,7 +66,8 @@ def compose(settings: Settings) -> House:
 
     def handler_for(query: CallQuery) -> CallHandler:
         if query.handler == "room":
-            return RoomHandler(query, kit=kit, channel=voice, door=guests, turns=turns)
+            door = guests.door(current_caller())
+            return RoomHandler(query, kit=kit, channel=voice, door=door, turns=turns)
         return ControllerHandler()
 
     services = SessionServices(
@@ -75,9 +82,10 @@ def compose(settings: Settings) -> House:
     )
     gateway = Gateway(services, max_calls=settings.max_calls)
     webrtc = WebRtc(settings, engines.ticker, metrics)
-    return House(
+    house = House(
         settings=settings,
         metrics=metrics,
+        kit=kit,
         rooms=guests,
         gateway=gateway,
         texts=RoomSockets(guests, texts),
@@ -85,6 +93,8 @@ def compose(settings: Settings) -> House:
         describe_engines=lambda: engines.describe() | {"webrtc": webrtc.describe()},
         stages=_stages(kit, answerer, engines, records, gateway, webrtc, bus, disk),
     )
+    add_transports(settings, kit, house.intakes)
+    return house
 
 
 class _Disk:
@@ -127,6 +137,12 @@ def _stages(
         while forget:
             forget.pop()()
 
+    async def resume() -> None:
+        await kit.resume_deliveries()
+
+    async def nothing() -> None:
+        """The deliveries end with the rooms."""
+
     async def open_calls() -> None:
         gateway.endpoints = {**SOCKET_ENDPOINTS, **webrtc.endpoints()}
 
@@ -144,6 +160,7 @@ def _stages(
         (
             Service("event bus", publish_bus, withdraw_bus),
             Service("calls", open_calls, gateway.close, close_timeout=10.0),
+            Service("deliveries left over", resume, nothing),
         ),
     )
 

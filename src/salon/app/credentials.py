@@ -1,4 +1,4 @@
-"""From a credential to a `Principal`: the API key, the login cookie, and slowing down guesses."""
+"""From a credential to a `Principal`: keys, room tokens, the login cookie, slowing down guesses."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 
+from salon.app.tokens import PREFIX, RoomTokens
 from salon.base import LOCAL, SYSTEM_CLOCK, Clock, IdFactory, Principal, new_id
 from salon.base.principal import keys_equal
 
@@ -18,16 +19,26 @@ _COOKIE_LIMIT = 4096
 
 
 class Credentials:
-    """Checks what a request shows against the one API key; without a key everybody is `LOCAL`.
+    """Checks what a request shows: the API key, an organization's key, a room token or a login.
 
-    The login cookie is ``expires.nonce.signature``; the signature depends on the API key, so that
-    a changed key ends every login. Nothing is stored.
+    Without an API key everybody is `LOCAL` who shows no room token. The login cookie is
+    ``expires.nonce.signature``; the signature depends on the API key, so that a changed key ends
+    every login. Nothing is stored.
     """
 
     def __init__(
-        self, api_key: str | None, *, clock: Clock = SYSTEM_CLOCK, ids: IdFactory = new_id
+        self,
+        api_key: str | None,
+        *,
+        organization_keys: Mapping[str, str] | None = None,
+        tokens: RoomTokens | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        ids: IdFactory = new_id,
     ) -> None:
+        """`organization_keys` by organization."""
         self._key = api_key
+        self._organizations = dict(organization_keys or {})
+        self.tokens = tokens or RoomTokens(lambda: (api_key or ids()).encode(), clock=clock)
         self._clock = clock
         self._ids = ids
         self._signing = hashlib.sha256(b"salon login cookie\0" + (api_key or "").encode()).digest()
@@ -40,18 +51,33 @@ class Credentials:
         """Whether `given` is the API key."""
         return self._key is not None and keys_equal(given, self._key)
 
-    def principal(self, headers: Mapping[str, str]) -> Principal | None:
-        """Who sends these headers (lower-case names); None if no valid credential is among them."""
+    def principal(self, headers: Mapping[str, str], token: str = "") -> Principal | None:
+        """Who sends these headers (lower-case names); None if no valid credential is among them.
+
+        `token` is a room token from the query, for browsers, whose sockets and event streams carry
+        no headers of their own. Whoever shows a room token is judged by it alone.
+        """
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        bearer = bearer.strip() if scheme.lower() == "bearer" else ""
+        api_key = headers.get("x-api-key", "")
+        for given in (token, bearer, api_key):
+            if given.startswith(PREFIX) or (given and given is token):
+                return self.tokens.principal(given)
         if self._key is None:
             return LOCAL
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self.check_key(token.strip()):
-            return Principal("key", "key")
-        if self.check_key(headers.get("x-api-key", "")):
-            return Principal("key", "key")
+        for given in (bearer, api_key):
+            if given and (found := self._of_key(given)) is not None:
+                return found
         if self._cookie_valid(headers.get("cookie", "")):
             return Principal("login", "key")
         return None
+
+    def _of_key(self, given: str) -> Principal | None:
+        found = Principal("key", "key") if self.check_key(given) else None
+        for organization, key in self._organizations.items():
+            if keys_equal(given, key) and found is None:
+                found = Principal(f"organization:{organization}", "organization", organization)
+        return found
 
     def make_cookie(self) -> str:
         """A fresh login cookie's value."""

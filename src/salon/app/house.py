@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from salon.app.intake import Intakes
 from salon.app.metrics import Metrics
 from salon.app.settings import Settings
-from salon.base import SalonError
+from salon.app.tail import Tails
+from salon.base import LOCAL, Principal, SalonError
+from salon.core.kit import RoomKit
+from salon.models import AgentResponsePolicy, Room, RoomTimers
 from salon.transport.sockets import Refusal, SocketHandler, UpgradeRequest
 
 _log = logging.getLogger("salon.app")
@@ -35,24 +39,19 @@ class CallControl(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class TimelinePage:
-    """Events in ascending order as JSON objects, and whether older ones exist."""
-
-    events: list[dict[str, Any]]
-    has_more: bool
-
-
 class Rooms(Protocol):
-    """What the application needs of the rooms. Unknown rooms are None."""
+    """What the application needs of whoever makes rooms."""
 
-    async def create(self) -> str: ...
-
-    async def describe(self, room_id: str) -> dict[str, Any] | None: ...
-
-    async def timeline(
-        self, room_id: str, *, before_index: int | None, limit: int
-    ) -> TimelinePage | None: ...
+    async def create(
+        self,
+        room_id: str | None = None,
+        *,
+        organization_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        timers: RoomTimers | None = None,
+        agent_response_policy: AgentResponsePolicy | None = None,
+        channel_ids: Sequence[str] | None = None,
+    ) -> Room: ...
 
 
 class TextPeer(Protocol):
@@ -67,7 +66,13 @@ class TextSockets(Protocol):
     """Serves one text socket until it ends."""
 
     async def serve(
-        self, peer: TextPeer, room_id: str, participant_id: str | None, name: str | None
+        self,
+        peer: TextPeer,
+        room_id: str,
+        participant_id: str | None,
+        name: str | None,
+        *,
+        principal: Principal = LOCAL,
     ) -> None: ...
 
 
@@ -111,6 +116,7 @@ class House:
 
     settings: Settings
     metrics: Metrics
+    kit: RoomKit
     rooms: Rooms
     gateway: CallControl
     texts: TextSockets
@@ -121,6 +127,10 @@ class House:
     ready: bool = False
     draining: bool = False
     _opened: list[Service] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.tails = Tails(self.kit)
+        self.intakes = Intakes(self.kit)
 
     def accept(self, request: UpgradeRequest) -> SocketHandler | Refusal | None:
         """The gateway's word on an upgrade, while the house is open."""
@@ -150,10 +160,12 @@ class House:
         self.draining = True
         self.ready = False
         await self.gateway.drain(timeout)
+        self.tails.close()
 
     async def close(self) -> None:
         """Close everything that was started, newest first; bounded in time, idempotent."""
         self.ready = False
+        self.tails.close()
         while self._opened:
             service = self._opened.pop()
             try:

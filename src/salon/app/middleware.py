@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import parse_qsl
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from salon.app.problems import problem
 from salon.app.security import Asked, Gate
 from salon.transport.sockets import Refusal
 
@@ -48,7 +50,16 @@ def headers_of(scope: Scope) -> dict[str, str]:
 def asked_of(scope: Scope, headers: Mapping[str, str]) -> Asked:
     client = scope.get("client")
     method = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
-    return Asked(method, scope["path"], headers, client[0] if client else None)
+    return Asked(method, scope["path"], headers, client[0] if client else None, token_of(scope))
+
+
+def token_of(scope: Scope) -> str:
+    """The room token in the query; of several the first."""
+    query: bytes = scope.get("query_string", b"")
+    if b"token=" not in query:
+        return ""
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    return next((value for name, value in pairs if name == "token"), "")
 
 
 class SecurityMiddleware:
@@ -115,8 +126,7 @@ async def refuse_socket(refusal: Refusal, scope: Scope, receive: Receive, send: 
 
 
 def _answer(refusal: Refusal) -> JSONResponse:
-    content = {"detail": refusal.message}
-    return JSONResponse(content, refusal.status, headers=dict(refusal.headers))
+    return problem(refusal.status, refusal.message, headers=refusal.headers)
 
 
 def _with_page_headers(send: Send, *, secure: bool) -> Send:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from salon.app.access import MEDIA_PATHS, confined, reaches
+from salon.app.caller import caller
 from salon.app.credentials import Credentials
 from salon.base import BrowserPolicy, Principal, is_loopback
 from salon.base.browser import SAFE_METHODS
@@ -21,18 +23,23 @@ STATE_CHANGING_GETS = ("/kill/", "/call/kill/")
 OPEN_PATHS = frozenset({"/health", "/ready", "/api/info", "/api/login", "/api/logout"})
 """Paths that need no credential; the page's own files are added."""
 
+WEBHOOKS = "/webhooks/"
+"""What is posted below here proves itself by its own signature (R216)."""
+
 _KEY_HINT = "send the API key as 'Authorization: Bearer' or 'X-API-Key'"
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A request as the gate sees it. Header names are lower case; `method` of a WebSocket is
-    ``"WEBSOCKET"``; `client` is the peer's address, None for a local socket file."""
+    ``"WEBSOCKET"``; `client` is the peer's address, None for a local socket file; `token` what the
+    query says under that name."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     client: str | None
+    token: str = ""
 
 
 class Gate:
@@ -67,14 +74,19 @@ class Gate:
         """The part of `refuse` that asks for a credential."""
         if asked.method == "OPTIONS" or asked.path in self.open_paths:
             return None
-        if self.principal(asked) is not None:
+        if asked.method == "POST" and asked.path.startswith(WEBHOOKS):
             return None
-        return Refusal(
-            401, f"a valid API key is needed: {_KEY_HINT}", {"WWW-Authenticate": "Bearer"}
-        )
+        principal = self.principal(asked)
+        if principal is None:
+            return Refusal(
+                401, f"a valid API key is needed: {_KEY_HINT}", {"WWW-Authenticate": "Bearer"}
+            )
+        if not reaches(principal, asked.method, asked.path):
+            return Refusal(403, "this credential does not open this path")
+        return None
 
     def principal(self, asked: Asked) -> Principal | None:
-        return self.credentials.principal(asked.headers)
+        return self.credentials.principal(asked.headers, asked.token)
 
     def _refuse_exposed(self, asked: Asked) -> str | None:
         """Without a key only this machine is answered, whatever address the server listens on and
@@ -123,19 +135,35 @@ class Gate:
 
 def check_upgrade(gate: Gate, request: UpgradeRequest) -> Refusal | None:
     """The gate's word on a media socket, before anything else is decided about it."""
+    return gate.refuse(_asked(request))
+
+
+def _asked(request: UpgradeRequest) -> Asked:
     client = request.client[0] if request.client else None
-    return gate.refuse(Asked("WEBSOCKET", request.path, request.headers, client))
+    token = request.query.get("token", "")
+    return Asked("WEBSOCKET", request.path, request.headers, client, token)
+
+
+def admitted(
+    acceptor: Acceptor, principal: Principal, request: UpgradeRequest
+) -> SocketHandler | Refusal | None:
+    """What `acceptor` says to this caller, who gets no further than they may."""
+    narrowed = confined(principal, request) if request.path in MEDIA_PATHS else request
+    if isinstance(narrowed, Refusal):
+        return narrowed
+    with caller(principal):
+        return acceptor(narrowed)
 
 
 def guarded(gate: Gate, acceptor: Acceptor, on_refused: Callable[[Refusal], None]) -> Acceptor:
     """`acceptor` behind the gate. What `acceptor` leaves to the web framework is checked there."""
 
     def accept(request: UpgradeRequest) -> SocketHandler | Refusal | None:
-        refusal = check_upgrade(gate, request)
-        if refusal is not None:
-            on_refused(refusal)
-            return refusal
-        decision = acceptor(request)
+        asked = _asked(request)
+        decision: SocketHandler | Refusal | None = gate.refuse(asked)
+        principal = gate.principal(asked)
+        if decision is None and principal is not None:
+            decision = admitted(acceptor, principal, request)
         if isinstance(decision, Refusal):
             on_refused(decision)
         return decision

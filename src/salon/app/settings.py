@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from salon.app import variables as var
 from salon.app.variables import Variable, setting, variables_of
@@ -43,6 +44,19 @@ class Settings:
         parse=var.secret(MIN_KEY),
         secret=True,
         doc="Key that HTTP and WebSocket demand. Required when listening beyond loopback.",
+    )
+    organization_keys: tuple[tuple[str, str], ...] = setting(
+        (),
+        "SALON_ORGANIZATION_KEYS",
+        parse=var.keys(MIN_KEY),
+        secret=True,
+        doc="Keys that open the rooms of one organization only: acme=KEY1,beta=KEY2.",
+    )
+    public_url: str | None = setting(
+        None,
+        "SALON_PUBLIC_URL",
+        parse=var.origin,
+        doc="What this server is called from outside, e.g. https://salon.example.",
     )
     allowed_hosts: frozenset[str] = setting(
         frozenset(),
@@ -150,6 +164,34 @@ class Settings:
         doc="Folder of the daily log files, kept 7 days. Default: logs in the data folder.",
     )
 
+    # messages from outside
+    twilio_account_sid: str | None = setting(
+        None, "SALON_TWILIO_ACCOUNT_SID", doc="Twilio account for text messages."
+    )
+    twilio_auth_token: str | None = setting(
+        None, "SALON_TWILIO_AUTH_TOKEN", secret=True, doc="Its auth token."
+    )
+    twilio_from_numbers: tuple[str, ...] = setting(
+        (),
+        "SALON_TWILIO_FROM_NUMBERS",
+        "SALON_TWILIO_FROM_NUMBER",
+        parse=var.phones,
+        doc="Its numbers, comma-separated; messages go out from the first.",
+    )
+    webhook_secret: str | None = setting(
+        None,
+        "SALON_WEBHOOK_SECRET",
+        parse=var.secret(MIN_KEY),
+        secret=True,
+        doc="Secret that signs webhooks of other systems, in and out.",
+    )
+    webhook_url: str | None = setting(
+        None,
+        "SALON_WEBHOOK_URL",
+        parse=var.url("http", "https"),
+        doc="Where messages for the channel http are posted to.",
+    )
+
     # who answers
     agent: Path | None = setting(
         None,
@@ -231,7 +273,8 @@ class Settings:
     """What was odd about the variables but no reason not to start."""
 
     def __post_init__(self) -> None:
-        for check in (_check_exposure, _check_tls, _check_engines, _check_files):
+        checks = (_check_exposure, _check_keys, _check_tls, _check_transports, _check_engines)
+        for check in (*checks, _check_files):
             check(self)
 
     @property
@@ -264,12 +307,15 @@ class Settings:
     def browser_policy(self) -> BrowserPolicy:
         """What web pages may do here: the address listened on counts as a host of ours."""
         own = {self.host.lower()} if self.host not in EVERY_ADDRESS else set()
+        if self.public_url is not None:
+            own.add((urlsplit(self.public_url).hostname or "").lower())
         return BrowserPolicy(hosts=self.allowed_hosts | own, origins=self.allowed_origins)
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret value, for whoever has to keep them out of something."""
         found = [getattr(self, item.field) for item in VARIABLES if item.secret]
         found += [server.credential for server in self.ice_servers]
+        found += [key for _, key in self.organization_keys]
         return tuple(value for value in found if value and isinstance(value, str))
 
 
@@ -282,6 +328,25 @@ def _check_exposure(settings: Settings) -> None:
             f"HOST={settings.host!r} lets other machines in, so SALON_API_KEY must be set "
             "(or listen on 127.0.0.1)"
         )
+
+
+def _check_keys(settings: Settings) -> None:
+    keys = [*(key for _, key in settings.organization_keys), settings.api_key]
+    if len(keys) > 1 and settings.api_key is None:
+        raise ConfigurationError("SALON_ORGANIZATION_KEYS needs SALON_API_KEY to be set as well")
+    if len(set(keys)) < len(keys):
+        raise ConfigurationError("two of SALON_API_KEY and SALON_ORGANIZATION_KEYS are the same")
+
+
+def _check_transports(settings: Settings) -> None:
+    given = (settings.twilio_account_sid, settings.twilio_auth_token, settings.twilio_from_numbers)
+    if any(given) and not (all(given) and settings.public_url):
+        raise ConfigurationError(
+            "SALON_TWILIO_ACCOUNT_SID, SALON_TWILIO_AUTH_TOKEN, SALON_TWILIO_FROM_NUMBERS and "
+            "SALON_PUBLIC_URL belong together (Twilio signs the URL it was given)"
+        )
+    if settings.webhook_url is not None and settings.webhook_secret is None:
+        raise ConfigurationError("SALON_WEBHOOK_URL needs SALON_WEBHOOK_SECRET")
 
 
 def _check_tls(settings: Settings) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from salon.app.guests import Guests, checked_id, shown_name
 from salon.app.house import TextPeer
 from salon.app.version import version
-from salon.base import SalonError, new_id
+from salon.base import LOCAL, Principal, SalonError, new_id
 from salon.channels.websocket import Connection, WebSocketChannel
 
 HISTORY = 50
@@ -39,14 +39,26 @@ class RoomSockets:
         self._channel = channel
 
     async def serve(
-        self, peer: TextPeer, room_id: str, participant_id: str | None, name: str | None
+        self,
+        peer: TextPeer,
+        room_id: str,
+        participant_id: str | None,
+        name: str | None,
+        *,
+        principal: Principal = LOCAL,
     ) -> None:
-        """Until the page leaves (`EOFError` rises) or is evicted for reading too slowly."""
+        """Until the page leaves (`EOFError` rises) or is evicted for reading too slowly. Whoever
+        has a room token comes as its participant, whatever they say."""
+        grant = principal.grant
+        if grant is not None:
+            participant_id, name = grant.participant_id, grant.name
         participant_id = participant_id or new_id()
         name = shown_name(name)
         try:
             checked_id(participant_id, "participant id")
-            await self._guests.enter(room_id, participant_id, self._channel.channel_id, name)
+            await self._guests.enter(
+                room_id, participant_id, self._channel.channel_id, name, principal=principal
+            )
         except SalonError as error:
             await peer.send({"type": "error", "code": error.code, "message": str(error)})
             return
@@ -61,14 +73,14 @@ class RoomSockets:
                 }
             )
             await self._history(connection, None, HISTORY)
-            await self._exchange(peer, connection)
+            await self._exchange(peer, connection, writes=grant is None or grant.writes)
         finally:
             self._channel.disconnect(connection)
 
-    async def _exchange(self, peer: TextPeer, connection: Connection) -> None:
+    async def _exchange(self, peer: TextPeer, connection: Connection, *, writes: bool) -> None:
         tasks = (
             asyncio.create_task(self._write(peer, connection), name="room socket writer"),
-            asyncio.create_task(self._read(peer, connection), name="room socket reader"),
+            asyncio.create_task(self._read(peer, connection, writes), name="room socket reader"),
         )
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -88,11 +100,11 @@ class RoomSockets:
                 {"type": "error", "code": "too_slow", "message": "too many unread messages"}
             )
 
-    async def _read(self, peer: TextPeer, connection: Connection) -> None:
+    async def _read(self, peer: TextPeer, connection: Connection, writes: bool) -> None:
         while True:
             try:
                 message = await peer.receive()
-                await self._take(connection, message)
+                await self._take(connection, message, writes)
             except ValueError as error:
                 _complain(connection, "bad_message", str(error))
             except _Refused as error:
@@ -100,10 +112,12 @@ class RoomSockets:
             except SalonError as error:
                 _complain(connection, error.code, str(error))
 
-    async def _take(self, connection: Connection, message: Any) -> None:
+    async def _take(self, connection: Connection, message: Any, writes: bool) -> None:
         if not isinstance(message, dict):
             raise _Refused("bad_message", "a JSON object is expected")
         match message.get("type"):
+            case "message" if not writes:
+                raise _Refused("forbidden", "this room token is for reading")
             case "message":
                 await self._say(connection, message)
             case "history":
@@ -127,9 +141,7 @@ class RoomSockets:
             raise _Refused("refused", f"the message was refused: {refusal}")
 
     async def _history(self, connection: Connection, before: int | None, limit: int) -> None:
-        page = await self._guests.timeline(
-            connection.room_id, before_index=before, limit=limit, shown_only=True
-        )
+        page = await self._guests.timeline(connection.room_id, before_index=before, limit=limit)
         if page is not None:
             connection.post({"type": "history", "events": page.events, "has_more": page.has_more})
 

@@ -21,6 +21,8 @@ Parser = Callable[[str], Any]
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 _HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
+_ORGANIZATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_PHONE = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}")
 _ICE_URL = re.compile(
     r"(?P<scheme>stuns?|turns?):(?P<host>[A-Za-z0-9._-]{1,253})(:(?P<port>[0-9]{1,5}))?"
     r"(?P<transport>\?transport=(udp|tcp))?"
@@ -269,3 +271,43 @@ def secret(low: int) -> Parser:
         return value
 
     return parse
+
+
+def keys(low: int) -> Parser:
+    """Secrets by name: ``acme=KEY1,beta=KEY2``, each of at least `low` characters."""
+    one = secret(low)
+
+    def parse(text: str) -> tuple[tuple[str, str], ...]:
+        found: dict[str, str] = {}
+        for item in filter(None, (part.strip() for part in text.split(","))):
+            name, sign, value = item.partition("=")
+            if not sign or not _ORGANIZATION.fullmatch(name.strip()):
+                raise ValueError("must be acme=KEY1,beta=KEY2: a name is letters, digits, . _ -")
+            if name.strip() in found:
+                raise ValueError(f"names {name.strip()} twice")
+            found[name.strip()] = one(value)
+        return tuple(found.items())
+
+    return parse
+
+
+def origin(text: str) -> str:
+    """What a web server is called, without a path."""
+    value = text.strip().rstrip("/")
+    try:
+        parts = urlsplit(value)
+        parts.port  # noqa: B018 - raises for a wrong one
+    except ValueError:
+        raise ValueError("must be like https://salon.example") from None
+    bare = not (parts.path or parts.query or parts.fragment or "@" in parts.netloc)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not bare:
+        raise ValueError("must be like https://salon.example, without a path")
+    return value
+
+
+def phones(text: str) -> tuple[str, ...]:
+    """Telephone numbers in international form, comma-separated."""
+    found = tuple(dict.fromkeys(filter(None, (part.strip() for part in text.split(",")))))
+    if not all(_PHONE.fullmatch(number) for number in found):
+        raise ValueError("must be numbers like +15551234567, comma-separated")
+    return found

@@ -1,7 +1,8 @@
 """People who take part in a room as text, live: browsers and programs on a WebSocket (R54, R55).
 
-The channel knows connections, not sockets: whoever owns a socket reads a connection's `messages`
-and sends them as JSON. Nothing here waits for a slow reader.
+The channel knows connections, not sockets. There are two ways to stand behind one: whoever owns a
+socket reads a connection's `messages` and sends them as JSON (`connect`; nothing waits for a slow
+reader), or passes functions that send (`register_connection`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,19 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
-from salon.base import new_id
+from salon.base import TaskScope, new_id
+from salon.channels.connections import (
+    SEND_TIMEOUT_S,
+    CallbackConnections,
+    CallbackStream,
+    SendFn,
+    StreamChunk,
+    StreamEnd,
+    StreamError,
+    StreamMessage,
+    StreamSendFn,
+    StreamStart,
+)
 from salon.core.kit import RoomKit
 from salon.core.ports.channel import Channel, StreamOutcome
 from salon.models import (
@@ -158,8 +171,14 @@ class WebSocketChannel(Channel):
     channel_type = ChannelType.WEBSOCKET
     sender_is_participant = True
 
-    def __init__(self, channel_id: str = "websocket") -> None:
+    def __init__(
+        self, channel_id: str = "websocket", *, send_timeout: float = SEND_TIMEOUT_S
+    ) -> None:
+        """`send_timeout` bounds one call of a function that sends, in seconds."""
         super().__init__(channel_id)
+        self._callbacks = CallbackConnections(send_timeout)
+        self._streams: dict[tuple[str, str], CallbackStream] = {}
+        self._showing = TaskScope(f"{channel_id} streams")
         self._kit: RoomKit | None = None
         self._rooms: dict[str, set[Connection]] = {}
         self._live: dict[str, dict[str, _Live]] = {}
@@ -197,6 +216,19 @@ class WebSocketChannel(Channel):
         """Readers now."""
         return sum(len(readers) for readers in self._rooms.values())
 
+    @property
+    def connection_count(self) -> int:
+        """Readers now, and connections registered with functions that send."""
+        return self.connections + len(self._callbacks)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        return {
+            "connection_count": self.connection_count,
+            "room_count": len(self._rooms) + self._callbacks.room_count,
+            "evictions": self._callbacks.evictions,
+        }
+
     def bind(self, kit: RoomKit) -> None:
         self._kit = kit
         kit.on_commit(self._committed)
@@ -219,6 +251,46 @@ class WebSocketChannel(Channel):
             readers.discard(connection)
             if not readers:
                 del self._rooms[connection.room_id]
+
+    def register_connection(
+        self,
+        connection_id: str,
+        send_fn: SendFn,
+        *,
+        room_id: str,
+        stream_send_fn: StreamSendFn | None = None,
+        organization_id: str | None = None,
+    ) -> None:
+        """A reader joins a room; it gets the whole events of others by ``send_fn(connection_id,
+        event)``, and with `stream_send_fn` answers as `StreamMessage`, while they form (R55).
+
+        With `organization_id` only rooms of that organization reach it, and only calls for it may
+        change it: `ValueError` otherwise. An id registered again is replaced; what is being
+        streamed to the old one ends there.
+        """
+        self._callbacks.register(connection_id, send_fn, room_id, stream_send_fn, organization_id)
+
+    def unregister_connection(
+        self, connection_id: str, *, organization_id: str | None = None
+    ) -> None:
+        """A reader leaves all its rooms; idempotent."""
+        self._callbacks.unregister(connection_id, organization_id)
+
+    def subscribe(
+        self, connection_id: str, room_id: str, *, organization_id: str | None = None
+    ) -> None:
+        """Let a registered connection follow one more room."""
+        self._callbacks.subscribe(connection_id, room_id, organization_id)
+
+    def unsubscribe(
+        self, connection_id: str, room_id: str, *, organization_id: str | None = None
+    ) -> None:
+        """Let it follow one room less."""
+        self._callbacks.unsubscribe(connection_id, room_id, organization_id)
+
+    def rooms_for(self, connection_id: str) -> set[str]:
+        """What a registered connection follows."""
+        return self._callbacks.rooms_for(connection_id)
 
     def caption(
         self, room_id: str, participant_id: str, name: str | None, text: str, final: bool
@@ -258,8 +330,11 @@ class WebSocketChannel(Channel):
     async def deliver(
         self, event: RoomEvent, binding: ChannelBinding, context: RoomContext
     ) -> ChannelOutput:
-        del context
-        self._spread(binding.room_id, {"type": "event", "event": event_json(event)})
+        if binding.room_id in self._rooms:
+            self._spread(binding.room_id, {"type": "event", "event": event_json(event)})
+        readers = self._callbacks.readers(binding.room_id, context.room.organization_id)
+        if readers:
+            await self._callbacks.send_event(event, readers)
         return NO_OUTPUT
 
     @property
@@ -267,7 +342,8 @@ class WebSocketChannel(Channel):
         return True
 
     def accepts_stream(self, binding: ChannelBinding) -> bool:
-        return binding.room_id in self._rooms
+        room_id = binding.room_id
+        return room_id in self._rooms or self._callbacks.has_streaming_readers(room_id)
 
     async def deliver_stream(
         self,
@@ -277,7 +353,6 @@ class WebSocketChannel(Channel):
         context: RoomContext,
     ) -> StreamOutcome:
         """Show the text while it is produced (R55)."""
-        del context
         room_id = binding.room_id
         source = event_json(event)["source"] | {"name": event.metadata.get("sender_name")}
         start: Message = {
@@ -287,14 +362,19 @@ class WebSocketChannel(Channel):
             "source": source,
         }
         live = self._begin(room_id, start)
+        callbacks = self._streams[room_id, event.id] = CallbackStream(
+            self._callbacks, event, context.room.organization_id, self._showing
+        )
         try:
             async for delta in text_stream:
                 at = live.add(delta)
+                callbacks.add(delta)
                 for connection in tuple(self._rooms.get(room_id, ())):
                     connection.post_piece(event.id, at, delta)
                     self._drop_closed(connection)
         except BaseException:
             self._forget(room_id, event.id)
+            self._streams.pop((room_id, event.id), callbacks).abandon()
             raise
         return StreamOutcome()
 
@@ -313,9 +393,14 @@ class WebSocketChannel(Channel):
             event = None if stored is None else event_json(stored)
             message = {"type": "stream_end", "stream_id": announced.id, "event": event}
         self._spread(binding.room_id, message)
+        callbacks = self._streams.pop((binding.room_id, announced.id), None)
+        if callbacks is not None:
+            await callbacks.finish(stored, error)
 
     async def on_room_detached(self, room_id: str) -> None:
         self._live.pop(room_id, None)
+        for key in [key for key in self._streams if key[0] == room_id]:
+            self._streams.pop(key).abandon()
 
     def _begin(self, room_id: str, start: Message) -> _Live:
         answers = self._live.setdefault(room_id, {})
@@ -332,6 +417,9 @@ class WebSocketChannel(Channel):
             self._live.pop(room_id, None)
 
     async def close(self) -> None:
+        await self._showing.close()
+        self._streams.clear()
+        self._callbacks.close()
         for readers in list(self._rooms.values()):
             for connection in list(readers):
                 self.disconnect(connection)
@@ -363,4 +451,16 @@ class WebSocketChannel(Channel):
             self.disconnect(connection)
 
 
-__all__ = ["Connection", "Message", "WebSocketChannel", "event_json"]
+__all__ = [
+    "Connection",
+    "Message",
+    "SendFn",
+    "StreamChunk",
+    "StreamEnd",
+    "StreamError",
+    "StreamMessage",
+    "StreamSendFn",
+    "StreamStart",
+    "WebSocketChannel",
+    "event_json",
+]

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from salon.base import IdFactory, SalonError, new_id
+from salon.base import ConfigurationError, IdFactory, SalonError, new_id
 from salon.core.context import Contexts
 from salon.core.delivery import RootCall
 from salon.core.effects import SideEffects
@@ -16,8 +16,10 @@ from salon.core.framework import FrameworkEvents
 from salon.core.hooks import HookRegistry
 from salon.core.permissions import may_deliver, targets, write_refusal
 from salon.core.ports.channel import Channel
+from salon.core.ports.telemetry import SpanKind
 from salon.core.registry import ChannelRegistry
 from salon.core.streaming import StreamResult, StreamTee, bounded
+from salon.core.telemetry import NO_TRACER, ActiveSpan, Tracer
 from salon.core.timeline import Committed, Pass
 from salon.models import (
     ChannelBinding,
@@ -63,6 +65,7 @@ class Answers:
         timeline: Callable[[], Passes],
         max_chain_depth: int = 5,
         ids: IdFactory = new_id,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._channels = channels
         self._contexts = contexts
@@ -72,6 +75,7 @@ class Answers:
         self._timeline = timeline
         self._max_depth = max(1, max_chain_depth)
         self._ids = ids
+        self._tracer = tracer
 
     async def ask(self, event: RoomEvent, binding: ChannelBinding, root: RootCall) -> None:
         """Run in the agent's lane. What the agent raises is reported, not raised."""
@@ -85,9 +89,18 @@ class Answers:
         if not context.room.status.accepts_events:
             return
         try:
-            output = await channel.on_event(event, binding, context)
-            await self._effects.keep_output(event.room_id, output)
-            await self._take(event, channel, output, context, root)
+            with self._tracer.span(
+                SpanKind.LLM_GENERATE,
+                "ai_generate",
+                room_id=event.room_id,
+                channel_id=channel.channel_id,
+            ) as span:
+                output = await channel.on_event(event, binding, context)
+                if output.response_stream is None:
+                    span.set_attribute("llm.answered", output.responded)
+                    span.end()
+                await self._effects.keep_output(event.room_id, output)
+                await self._take(event, channel, output, context, root, span)
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if current is None or current.cancelling():
@@ -104,6 +117,7 @@ class Answers:
         output: ChannelOutput,
         context: RoomContext,
         root: RootCall,
+        span: ActiveSpan,
     ) -> None:
         for answer in output.response_events if output.responded else ():
             descent = self._descent(trigger, context, answer.visibility)
@@ -121,7 +135,7 @@ class Answers:
             if refusal is None:
                 await self._reenter(self._announce(trigger, channel, context), root)
             return
-        await self._stream(trigger, channel, output, context, root)
+        await self._stream(trigger, channel, output, context, root, span)
 
     async def _stream(
         self,
@@ -130,6 +144,7 @@ class Answers:
         output: ChannelOutput,
         context: RoomContext,
         root: RootCall,
+        span: ActiveSpan,
     ) -> None:
         assert output.response_stream is not None
         announced = self._announce(trigger, channel, context)
@@ -137,6 +152,10 @@ class Answers:
         sinks = self._sinks(announced, context)
         tee = StreamTee(announced, sinks, context)
         result = await tee.run(output.response_stream)
+        if result.error is not None:
+            span.record_error(result.error)
+        span.set_attribute("llm.answered", bool(result.text.strip()))
+        span.end()  # what follows comes of it, but generates nothing
         metadata = {**output.response_metadata, **result.metadata}
         if result.error is not None:
             metadata["error"] = _words(result.error)
@@ -226,6 +245,14 @@ class Answers:
         """A pass of its own for an answer (R146, R148, R151)."""
         root.reentries += 1
         refuse = None
+        if answer.chain_depth > 1 and answer.chain_depth >= self._max_depth - 1:
+            facts = {
+                "room_id": answer.room_id,
+                "event_id": answer.id,
+                "channel_id": answer.source.channel_id,
+                "chain_depth": answer.chain_depth,
+            }
+            _log.warning("the chain of answers is near its limit", extra=facts)
         if answer.chain_depth >= self._max_depth:
             refuse = DEPTH_LIMIT
             self._framework.emit(
@@ -256,7 +283,13 @@ class Answers:
     ) -> None:
         """Say it where people see it; the room goes on (R142). `begun`: it broke off after words,
         which are stored, marked `failed`."""
-        _log.error("agent %s failed in room %s", channel_id, event.room_id, exc_info=error)
+        _log.error(
+            "agent %s failed in room %s",
+            channel_id,
+            event.room_id,
+            exc_info=error,
+            extra={"room_id": event.room_id, "event_id": event.id, "channel_id": channel_id},
+        )
         root.error = root.error or error
         what = "finish its answer" if begun else "answer"
         note = RoomEvent(
@@ -271,6 +304,7 @@ class Answers:
             metadata={
                 "error": _words(error),
                 "error_type": type(error).__name__,
+                "error_category": _category(error),
                 "channel_id": channel_id,
             },
         )
@@ -286,6 +320,17 @@ def _too_long(answer: RoomEvent) -> Observation:
         category="event_chain_depth_exceeded",
         content=f"an answer at depth {answer.chain_depth} was refused",
     )
+
+
+def _category(error: BaseException) -> str:
+    """What kind of failure it is, for programs: ``timeout``, ``provider``, ``configuration`` or
+    ``internal``."""
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    if isinstance(error, ConfigurationError):
+        return "configuration"
+    said = getattr(error, "retryable", None)
+    return "provider" if said is not None or isinstance(error, OSError) else "internal"
 
 
 def _words(error: BaseException) -> str:

@@ -16,11 +16,17 @@ from dataclasses import dataclass, field
 from salon.core.effects import SideEffects
 from salon.core.framework import FrameworkEvents
 from salon.core.lanes import Lanes
+from salon.core.marks import DeliveredMarks
+from salon.core.mutations import Mutation
 from salon.core.observers import Observers
 from salon.core.permissions import may_deliver, solicited
+from salon.core.ports.channel import Channel
 from salon.core.ports.store import ConversationStore
+from salon.core.ports.telemetry import SpanKind
+from salon.core.ports.transcoder import ContentTranscoder
 from salon.core.registry import ChannelRegistry
-from salon.core.transcoding import transcode
+from salon.core.resilience import DeliveryGuard
+from salon.core.telemetry import NO_TRACER, Tracer, carried
 from salon.models import (
     ChannelBinding,
     ChannelCategory,
@@ -33,6 +39,9 @@ from salon.models import (
 )
 
 _log = logging.getLogger("salon.core.delivery")
+
+INJECTED_FOR = "salon:injected_for"
+"""Event metadata: the channels that a hook's event goes to, however long that takes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +72,8 @@ class DeliverySet:
     """An injected event: no transcoding, no filter, no answers (R145)."""
     announced: RoomEvent | None = None
     streamed: frozenset[str] = frozenset()
+    mutation: Mutation | None = None
+    """What the event changed of an earlier one."""
 
 
 def agent_lane(room_id: str, channel_id: str) -> str:
@@ -74,7 +85,8 @@ Ask = Callable[[RoomEvent, ChannelBinding, RootCall], Awaitable[None]]
 
 
 class Delivery:
-    """Executes delivery sets. `ask` has an agent answer an event."""
+    """Executes delivery sets. `ask` has an agent answer an event, `fit` makes of a content what a
+    target can carry."""
 
     def __init__(
         self,
@@ -84,16 +96,24 @@ class Delivery:
         observers: Observers,
         framework: FrameworkEvents,
         effects: SideEffects,
+        guard: DeliveryGuard,
+        marks: DeliveredMarks,
         ask: Ask,
+        transcoder: ContentTranscoder,
         timeout: float = 30.0,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._store = store
         self._channels = channels
         self._observers = observers
         self._framework = framework
         self._effects = effects
+        self._guard = guard
+        self._marks = marks
         self._ask = ask
+        self._transcoder = transcoder
         self._timeout = timeout
+        self._tracer = tracer
         self.rooms = Lanes("delivery lanes")
         self.agents = Lanes("agent lanes")
 
@@ -101,7 +121,10 @@ class Delivery:
         self, item: DeliverySet, root: RootCall
     ) -> asyncio.Future[Mapping[str, DeliveryResult]]:
         """Append to the room's lane; the future gets the results per target channel."""
-        return self.rooms.put(item.event.room_id, lambda: self._execute(item, root))
+        room = item.context.room
+        self._marks.planned(room.id, item.event.index, room.delivered_index)
+        work = carried(lambda: self._broadcast(item, root))
+        return self.rooms.put(item.event.room_id, work)
 
     def waiting(self, context: RoomContext) -> int:
         """How far the slowest part of a room is behind: delivery, or questions to one agent."""
@@ -117,23 +140,41 @@ class Delivery:
         await self.agents.close(timeout)
         await self.rooms.close(timeout)
 
+    async def _broadcast(self, item: DeliverySet, root: RootCall) -> Mapping[str, DeliveryResult]:
+        with self._tracer.span(SpanKind.BROADCAST, "broadcast", room_id=item.event.room_id) as span:
+            if span:
+                span.set_attribute("event_id", item.event.id)
+                span.set_attribute("delivery.targets", len(item.targets))
+            return await self._execute(item, root)
+
     async def _execute(self, item: DeliverySet, root: RootCall) -> Mapping[str, DeliveryResult]:
         told = [
             binding
             for binding in item.targets
             if item.bare or binding.category is ChannelCategory.TRANSPORT
         ]
-        outcomes = await asyncio.gather(*(self._deliver(item, binding) for binding in told))
-        if not item.bare:
-            self._hand_to_agents(item, root)
+        if len(told) == 1:
+            outcomes = [await self._deliver(item, told[0])]
+        else:
+            outcomes = await asyncio.gather(*(self._deliver(item, binding) for binding in told))
+        asked = [] if item.bare else self._hand_to_agents(item, root)
         results = {outcome.channel_id: outcome for outcome in outcomes if outcome is not None}
         await self._report(item, results)
+        if not told and asked:  # only agents had to do with it: it is done when they are
+            await self._marks.done_after(item.event.room_id, item.event.index, asked)
+        else:
+            await self._marks.done(item.event.room_id, item.event.index)
         if not item.bare and item.event.status is not EventStatus.BLOCKED:
             self._observe(item)
         return results
 
     def _observe(self, item: DeliverySet) -> None:
-        """AFTER_BROADCAST, and the observers of the decision that came before (R163)."""
+        """What the event changed, AFTER_BROADCAST, and before it the observers of the decision
+        (R112, R163)."""
+        if item.mutation is not None:
+            self._observers.tell(item.mutation.trigger, item.mutation.target, item.context)
+        if item.context.binding(item.event.source.channel_id) is None:
+            return  # a record of the framework's own
         for trigger in (HookTrigger.BEFORE_BROADCAST, HookTrigger.AFTER_BROADCAST):
             self._observers.tell(trigger, item.event, item.context)
 
@@ -141,64 +182,124 @@ class Delivery:
         """None: nothing was to be delivered, and nothing failed."""
         channel_id = binding.channel_id
         try:
-            async with asyncio.timeout(self._timeout):
-                delivered = await self._deliver_to(item, binding)
-        except TimeoutError:
-            error = DeliveryError(code="timeout", message=f"took longer than {self._timeout:g} s")
+            if not self._tracer.on:
+                return await self._deliver_to(item, binding)
+            with self._tracer.span(
+                SpanKind.DELIVERY, "deliver", room_id=item.event.room_id, channel_id=channel_id
+            ):
+                return await self._deliver_to(item, binding)
+        except TimeoutError as failure:
+            words = str(failure) or f"took longer than {self._timeout:g} s"
+            error = DeliveryError(code="timeout", message=words)
+            self._log_failure(item, channel_id, error)
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if current is None or current.cancelling():
                 raise
             error = DeliveryError(code="cancelled", message="the channel cancelled itself")
         except Exception as failure:  # noqa: BLE001 - recorded as this target's failure
-            _log.warning("delivery of %s to %s failed", item.event.id, channel_id, exc_info=True)
             error = DeliveryError(
                 code=getattr(failure, "code", None) or type(failure).__name__,
                 message=str(failure),
                 retryable=getattr(failure, "retryable", True),
             )
-        else:
-            return DeliveryResult(channel_id=channel_id, status="sent") if delivered else None
+            self._log_failure(item, channel_id, error, failure)
         return DeliveryResult(channel_id=channel_id, status="failed", error=error)
 
-    async def _deliver_to(self, item: DeliverySet, binding: ChannelBinding) -> bool:
+    def _log_failure(
+        self,
+        item: DeliverySet,
+        channel_id: str,
+        error: DeliveryError,
+        cause: Exception | None = None,
+    ) -> None:
+        """A failure that may pass is a warning, one that will not an error (R260)."""
+        channel = self._channels.find(channel_id)
+        event = item.event
+        _log.log(
+            logging.WARNING if error.retryable else logging.ERROR,
+            "delivery of %s to %s failed",
+            event.id,
+            channel_id,
+            exc_info=cause,
+            extra={
+                "room_id": event.room_id,
+                "event_id": event.id,
+                "channel_id": channel_id,
+                "provider": None if channel is None else channel.provider_name,
+                "chain_depth": event.chain_depth,
+                "status": error.code,
+            },
+        )
+        told = {"channel_id": channel_id, "error.code": error.code}
+        self._tracer.metric("salon.delivery.failures", 1, attributes=told)
+
+    async def _deliver_to(
+        self, item: DeliverySet, binding: ChannelBinding
+    ) -> DeliveryResult | None:
         channel = self._channels.find(binding.channel_id)
         if channel is None:
             _log.warning("channel %s is bound but not registered", binding.channel_id)
-            return False
+            return None
         event = item.event
         if item.announced is not None and binding.channel_id in item.streamed:
-            await channel.finish_stream(item.announced, event, binding, None)
-            return True
+            async with asyncio.timeout(self._timeout):
+                await channel.finish_stream(item.announced, event, binding, None)
+            return DeliveryResult(channel_id=binding.channel_id, status="sent")
         if not item.bare:
-            content = transcode(event.content, binding.capabilities)
-            if content is None:
-                raise UntranscodableError(binding.channel_id)
-            if content is not event.content:
-                event = event.model_copy(update={"content": content})
-        output = await channel.on_event(event, binding, item.context)
-        if not item.bare:
-            await self._effects.keep_output(event.room_id, output)
+            event = await self._fitting(item, binding)
+        if reacts(channel):
+            async with asyncio.timeout(self._timeout):
+                output = await channel.on_event(event, binding, item.context)
+            if not item.bare:
+                await self._effects.keep_output(event.room_id, output)
         if binding.category is not ChannelCategory.TRANSPORT or not may_deliver(binding):
-            return False
-        await channel.deliver(event, binding, item.context)
-        return True
+            return None
+        output = await self._guard.run(
+            binding.channel_id,
+            lambda: channel.deliver(event, binding, item.context),
+            timeout=self._timeout,
+            limit=binding.rate_limit or binding.capabilities.rate_limit,
+            retry=binding.retry_policy,
+        )
+        return DeliveryResult(
+            channel_id=binding.channel_id,
+            status="sent",
+            provider_message_id=output.provider_message_id if output is not None else None,
+        )
 
-    def _hand_to_agents(self, item: DeliverySet, root: RootCall) -> None:
-        source = self._channels.find(item.event.source.channel_id)
-        from_agent = source is not None and source.category is ChannelCategory.INTELLIGENCE
+    async def _fitting(self, item: DeliverySet, binding: ChannelBinding) -> RoomEvent:
+        """The event as this target can carry it (R183, R184)."""
+        event = item.event
+        source = item.context.binding(event.source.channel_id)
+        content = await self._transcoder.transcode(event.content, source or binding, binding)
+        if content is None:
+            raise UntranscodableError(binding.channel_id)
+        return event if content is event.content else event.model_copy(update={"content": content})
+
+    def _hand_to_agents(self, item: DeliverySet, root: RootCall) -> list[asyncio.Future[object]]:
+        """Put the event to the agents that are asked; the futures end with their answers."""
+        asked = []
+        from_agent: bool | None = None
         for binding in item.targets:
-            if binding.category is not ChannelCategory.INTELLIGENCE or not solicited(
-                item.event, item.context.room, binding, from_agent=from_agent
-            ):
+            if binding.category is not ChannelCategory.INTELLIGENCE:
                 continue
-            root.pending.append(self._put_question(item.event, binding, root))
+            if from_agent is None:
+                source = self._channels.find(item.event.source.channel_id)
+                from_agent = source is not None and source.category is ChannelCategory.INTELLIGENCE
+            if not solicited(item.event, item.context.room, binding, from_agent=from_agent):
+                continue
+            question = self._put_question(item.event, binding, root)
+            root.pending.append(question)
+            asked.append(question)
+        return asked
 
     def _put_question(
         self, event: RoomEvent, binding: ChannelBinding, root: RootCall
     ) -> asyncio.Future[object]:
         return self.agents.put(
-            agent_lane(event.room_id, binding.channel_id), lambda: self._ask(event, binding, root)
+            agent_lane(event.room_id, binding.channel_id),
+            carried(lambda: self._ask(event, binding, root)),
         )
 
     async def _report(self, item: DeliverySet, results: Mapping[str, DeliveryResult]) -> None:
@@ -224,7 +325,11 @@ class Delivery:
                 event.id,
                 {key: result.model_dump(mode="json") for key, result in results.items()},
             )
-        await self._store.advance_delivered_index(event.room_id, event.index)
+
+
+def reacts(channel: Channel) -> bool:
+    """Whether a channel has an `on_event` of its own."""
+    return type(channel).on_event is not Channel.on_event
 
 
 class UntranscodableError(Exception):

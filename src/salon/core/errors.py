@@ -2,24 +2,39 @@
 
 SalonError
 └── RoomKitError
+    ├── ProviderDeliveryError           a provider did not send (salon.models.errors)
     ├── RoomNotFoundError
     ├── RoomClosedError
     ├── ChannelNotRegisteredError
     ├── ChannelAlreadyRegisteredError
     ├── ChannelNotFoundError            no such binding in the room
     ├── ParticipantNotFoundError
+    ├── ParticipantNotAdmittedError     barred from the room
+    ├── IdentityNotFoundError
+    ├── SourceAlreadyAttachedError
+    ├── SourceNotFoundError
     └── DuplicateIndexError             a store was asked to number two events alike
 """
 
 from __future__ import annotations
 
-from salon.base import SalonError
+from salon.models.errors import ProviderDeliveryError, RoomKitError
 
-
-class RoomKitError(SalonError):
-    """Root of the errors of the core."""
-
-    code = "room_kit"
+__all__ = [
+    "ChannelAlreadyRegisteredError",
+    "ChannelNotFoundError",
+    "ChannelNotRegisteredError",
+    "DuplicateIndexError",
+    "IdentityNotFoundError",
+    "ParticipantNotAdmittedError",
+    "ParticipantNotFoundError",
+    "ProviderDeliveryError",
+    "RoomClosedError",
+    "RoomKitError",
+    "RoomNotFoundError",
+    "SourceAlreadyAttachedError",
+    "SourceNotFoundError",
+]
 
 
 class RoomNotFoundError(RoomKitError):
@@ -74,6 +89,42 @@ class ParticipantNotFoundError(RoomKitError):
 
     def __init__(self, room_id: str, participant_id: str) -> None:
         super().__init__(f"room {room_id!r} has no participant {participant_id!r}")
+
+
+class ParticipantNotAdmittedError(RoomKitError):
+    """The participant was barred from the room."""
+
+    code = "participant_not_admitted"
+
+    def __init__(self, room_id: str, participant_id: str) -> None:
+        super().__init__(f"participant {participant_id!r} is barred from room {room_id!r}")
+
+
+class IdentityNotFoundError(RoomKitError):
+    """Nobody, or nobody of this organization, has this identity."""
+
+    code = "identity_not_found"
+
+    def __init__(self, identity_id: str) -> None:
+        super().__init__(f"there is no identity {identity_id!r}")
+
+
+class SourceAlreadyAttachedError(RoomKitError):
+    """The channel has a source (R69)."""
+
+    code = "source_already_attached"
+
+    def __init__(self, channel_id: str) -> None:
+        super().__init__(f"channel {channel_id!r} already has a source")
+
+
+class SourceNotFoundError(RoomKitError):
+    """The channel has no source."""
+
+    code = "source_not_found"
+
+    def __init__(self, channel_id: str) -> None:
+        super().__init__(f"channel {channel_id!r} has no source")
 
 
 class DuplicateIndexError(RoomKitError):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from salon.core.lanes import Lanes
 from salon.models.base import utc_now
 
 _log = logging.getLogger("salon.core.framework")
+
+MAX_WAITING = 1024
+"""Events that may wait for one asynchronous listener; beyond, it misses the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +31,21 @@ class FrameworkEvent:
     timestamp: datetime = field(default_factory=utc_now)
 
 
-Listener = Callable[[FrameworkEvent], None]
+Listener = Callable[[FrameworkEvent], Awaitable[None] | None]
 
 
 class FrameworkEvents:
-    """Subscribe by name, or to everything with ``"*"``. Listeners run at once and must be quick;
-    what they raise is logged (R169)."""
+    """Subscribe by name, or to everything with ``"*"``.
+
+    A plain function runs at once and must be quick; a coroutine function runs in a lane of its own,
+    its events one after the other. What listeners raise is logged (R169).
+    """
 
     def __init__(self) -> None:
         self._listeners: dict[str, list[Listener]] = {}
+        self._lanes = Lanes("framework listeners")
+        self.dropped = 0
+        """Notifications that a slow asynchronous listener missed."""
 
     def on(self, name: str, listener: Listener) -> Callable[[], None]:
         """Listen; the result stops it."""
@@ -55,12 +67,62 @@ class FrameworkEvents:
         **data: Any,
     ) -> None:
         """Tell the listeners."""
+        if not self._listeners:
+            return
         listeners = (*self._listeners.get(name, ()), *self._listeners.get("*", ()))
         if not listeners:
             return
         event = FrameworkEvent(name, room_id, channel_id, event_id, data)
         for listener in listeners:
+            if inspect.iscoroutinefunction(listener):
+                self._hand_over(listener, event)
+                continue
             try:
                 listener(event)
             except Exception:  # noqa: BLE001 - the host's code
                 _log.exception("a listener of %s failed", name)
+
+    def _hand_over(
+        self, listener: Callable[[FrameworkEvent], Awaitable[None]], event: FrameworkEvent
+    ) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # a channel registered before anything runs
+            self.dropped += 1
+            return
+        key = f"{listener.__qualname__}/{id(listener)}"
+        if self._lanes.waiting(key) >= MAX_WAITING:
+            self.dropped += 1
+            return
+        self._lanes.put(key, lambda: listener(event))
+
+    async def close(self, timeout: float) -> None:
+        """Let the listeners finish for a bounded time, then abort."""
+        await self._lanes.close(timeout)
+
+
+_ELSEWHERE = {"RoomKit": "salon.core.kit"} | dict.fromkeys(
+    (
+        "ChannelAlreadyRegisteredError",
+        "ChannelNotFoundError",
+        "ChannelNotRegisteredError",
+        "IdentityNotFoundError",
+        "ParticipantNotFoundError",
+        "RoomClosedError",
+        "RoomKitError",
+        "RoomNotFoundError",
+        "SourceAlreadyAttachedError",
+        "SourceNotFoundError",
+    ),
+    "salon.core.errors",
+)
+"""What RoomKit has here."""
+
+
+def __getattr__(name: str) -> Any:
+    where = _ELSEWHERE.get(name)
+    if where is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(where), name)

@@ -8,9 +8,11 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from salon.core.telemetry import NO_TRACER, ActiveSpan, Tracer
 from salon.models import (
     AnyChannelType,
     ChannelDirection,
+    EventType,
     HookExecution,
     HookResult,
     HookTrigger,
@@ -34,7 +36,7 @@ class HookRegistration:
 
     trigger: HookTrigger
     fn: HookFn
-    name: str
+    name: str = ""
     execution: HookExecution = HookExecution.SYNC
     priority: int = 0
     timeout: float = 30.0
@@ -43,6 +45,9 @@ class HookRegistration:
     channel_types: frozenset[str] | None = None
     channel_ids: frozenset[str] | None = None
     directions: frozenset[ChannelDirection] | None = None
+    event_types: frozenset[EventType] | None = None
+    needs_lock: bool = True
+    """False, at BEFORE_BROADCAST: run before the room is locked, in the order of arrival."""
     order: int = 0
 
     def matches(self, payload: Any, room_id: str) -> bool:
@@ -56,6 +61,7 @@ class HookRegistration:
             (self.channel_types is None or source.channel_type in self.channel_types)
             and (self.channel_ids is None or source.channel_id in self.channel_ids)
             and (self.directions is None or source.direction in self.directions)
+            and (self.event_types is None or payload.type in self.event_types)
         )
 
 
@@ -70,15 +76,27 @@ class HookOutcome:
     injected: list[InjectedEvent] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
     observations: list[Observation] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def before(self, later: HookOutcome) -> HookOutcome:
+        """This outcome continued by that of the rest of the chain."""
+        later.injected[:0] = self.injected
+        later.tasks[:0] = self.tasks
+        later.observations[:0] = self.observations
+        later.metadata = self.metadata | later.metadata
+        return later
 
 
 class HookRegistry:
     """All hooks of a `RoomKit`. `on_failure` is told about hooks that raise or take too long."""
 
-    def __init__(self, on_failure: OnHookFailure = lambda *_: None) -> None:
-        self._hooks: list[HookRegistration] = []
+    def __init__(
+        self, on_failure: OnHookFailure = lambda *_: None, *, tracer: Tracer = NO_TRACER
+    ) -> None:
+        self._hooks: dict[HookTrigger, list[HookRegistration]] = {}
         self._made = 0
         self._on_failure = on_failure
+        self._tracer = tracer
 
     def add(
         self,
@@ -94,9 +112,12 @@ class HookRegistry:
         channel_types: Collection[AnyChannelType] | None = None,
         channel_ids: Collection[str] | None = None,
         directions: Collection[ChannelDirection] | None = None,
+        event_types: Collection[EventType] | None = None,
+        needs_lock: bool = True,
     ) -> HookRegistration:
         """Register; lower `priority` runs first, then global before room hooks, then by age
-        (R155)."""
+        (R155). `fail_closed`: what goes wrong in it blocks."""
+        trigger, execution = HookTrigger(trigger), HookExecution(execution)
         self._made += 1
         registration = HookRegistration(
             trigger,
@@ -110,24 +131,52 @@ class HookRegistry:
             _frozen(channel_types),
             _frozen(channel_ids),
             None if directions is None else frozenset(directions),
+            None if event_types is None else frozenset(event_types),
+            needs_lock,
             self._made,
         )
-        self._hooks.append(registration)
-        self._hooks.sort(key=lambda hook: (hook.priority, hook.room_id is not None, hook.order))
+        hooks = [*self._hooks.get(trigger, ()), registration]
+        hooks.sort(key=lambda hook: (hook.priority, hook.room_id is not None, hook.order))
+        self._hooks[trigger] = hooks
         return registration
+
+    def register(self, hook: HookRegistration) -> HookRegistration:
+        """Register a hook that was made elsewhere."""
+        return self.add(
+            hook.trigger,
+            hook.fn,
+            name=hook.name or None,
+            execution=hook.execution,
+            priority=hook.priority,
+            timeout=hook.timeout,
+            fail_closed=hook.fail_closed,
+            room_id=hook.room_id,
+            channel_types=hook.channel_types,
+            channel_ids=hook.channel_ids,
+            directions=hook.directions,
+            event_types=hook.event_types,
+            needs_lock=hook.needs_lock,
+        )
 
     def remove(self, name: str, *, room_id: str | None = None) -> bool:
         """Remove the hooks of this name (R165); False if there was none."""
-        kept = [hook for hook in self._hooks if hook.name != name or hook.room_id != room_id]
-        removed = len(kept) != len(self._hooks)
-        self._hooks = kept
+        removed = False
+        for trigger, hooks in list(self._hooks.items()):
+            kept = [hook for hook in hooks if hook.name != name or hook.room_id != room_id]
+            if len(kept) != len(hooks):
+                removed, self._hooks[trigger] = True, kept
         return removed
+
+    def forget_room(self, room_id: str) -> None:
+        """Remove the hooks of a room that is gone."""
+        for trigger, hooks in list(self._hooks.items()):
+            if any(hook.room_id == room_id for hook in hooks):
+                self._hooks[trigger] = [hook for hook in hooks if hook.room_id != room_id]
 
     def wants(self, trigger: HookTrigger, room_id: str) -> bool:
         """Whether any hook listens at this trigger."""
-        return any(
-            hook.trigger is trigger and hook.room_id in (None, room_id) for hook in self._hooks
-        )
+        hooks = self._hooks.get(trigger)
+        return bool(hooks) and any(hook.room_id in (None, room_id) for hook in hooks or ())
 
     def select(
         self, trigger: HookTrigger, payload: Any, room_id: str, execution: HookExecution
@@ -135,20 +184,38 @@ class HookRegistry:
         """The hooks that apply, in order."""
         return [
             hook
-            for hook in self._hooks
-            if hook.trigger is trigger
-            and hook.execution is execution
-            and hook.matches(payload, room_id)
+            for hook in self._hooks.get(trigger, ())
+            if hook.execution is execution and hook.matches(payload, room_id)
         ]
 
-    async def decide(self, trigger: HookTrigger, payload: Any, context: RoomContext) -> HookOutcome:
-        """Run the SYNC chain, each hook on what the one before left (R155-R160)."""
+    def runs_unlocked(self, room_id: str) -> bool:
+        """Whether a decision about an event of a room begins before its lock."""
+        return any(
+            not hook.needs_lock
+            and hook.execution is HookExecution.SYNC
+            and hook.room_id in (None, room_id)
+            for hook in self._hooks.get(HookTrigger.BEFORE_BROADCAST, ())
+        )
+
+    async def decide(
+        self,
+        trigger: HookTrigger,
+        payload: Any,
+        context: RoomContext,
+        *,
+        locked: bool | None = None,
+    ) -> HookOutcome:
+        """Run the SYNC chain, each hook on what the one before left (R155-R160); with `locked`
+        only the hooks that need the room lock, or only those that do not."""
         outcome = HookOutcome(payload)
         for hook in self.select(trigger, payload, context.room.id, HookExecution.SYNC):
+            if locked is not None and hook.needs_lock is not locked:
+                continue
             result = await self._call(hook, outcome.payload, context)
             outcome.injected += result.injected_events
             outcome.tasks += result.tasks
             outcome.observations += result.observations
+            outcome.metadata.update(result.metadata)
             if result.action == "block":
                 outcome.blocked = True
                 outcome.blocked_by, outcome.reason = hook.name, result.reason
@@ -168,30 +235,50 @@ class HookRegistry:
     async def _call(self, hook: HookRegistration, payload: Any, context: RoomContext) -> HookResult:
         """One hook; what goes wrong is an ALLOW, or a BLOCK where failing closed (R159, R160)."""
         try:
-            async with asyncio.timeout(hook.timeout):
-                result = await hook.fn(payload, context)
-        except TimeoutError:
-            return self._failed(hook, "hook_timeout", f"took longer than {hook.timeout:g} s")
+            with self._span(hook, context.room.id):
+                async with asyncio.timeout(hook.timeout) as budget:
+                    result = await hook.fn(payload, context)
+        except TimeoutError as error:
+            if not budget.expired():  # the hook's own
+                return self._failed(hook, context, "hook_error", str(error) or "TimeoutError")
+            words = f"took longer than {hook.timeout:g} s"
+            return self._failed(hook, context, "hook_timeout", words, logging.WARNING)
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if current is None or current.cancelling():
                 raise
-            return self._failed(hook, "hook_error", "cancelled itself")
+            return self._failed(hook, context, "hook_error", "cancelled itself")
         except Exception as error:  # noqa: BLE001 - the host's code
             _log.exception("hook %s failed", hook.name)
-            return self._failed(hook, "hook_error", str(error) or type(error).__name__)
+            return self._failed(hook, context, "hook_error", str(error) or type(error).__name__)
         if result is None and hook.trigger.is_async:
             return HookResult()
         if not isinstance(result, HookResult):
             kind = type(result).__name__
-            return self._failed(hook, "hook_invalid_result", f"returned {kind}, not a HookResult")
+            return self._failed(
+                hook, context, "hook_invalid_result", f"returned {kind}, not a HookResult"
+            )
         if result.action == "modify" and not isinstance(result.event, type(payload)):
             kind = type(result.event).__name__
-            return self._failed(hook, "hook_invalid_result", f"replaced the payload by a {kind}")
+            return self._failed(
+                hook, context, "hook_invalid_result", f"replaced the payload by a {kind}"
+            )
         return result
 
-    def _failed(self, hook: HookRegistration, kind: str, message: str) -> HookResult:
-        _log.error("hook %s at %s: %s", hook.name, hook.trigger.value, message)
+    def _span(self, hook: HookRegistration, room_id: str) -> ActiveSpan:
+        waits = hook.execution is HookExecution.SYNC
+        return self._tracer.hook(hook.name, hook.trigger.value, room_id, waits=waits)
+
+    def _failed(
+        self,
+        hook: HookRegistration,
+        context: RoomContext,
+        kind: str,
+        message: str,
+        level: int = logging.ERROR,
+    ) -> HookResult:
+        extra = {"room_id": context.room.id, "status": kind}
+        _log.log(level, "hook %s at %s: %s", hook.name, hook.trigger.value, message, extra=extra)
         self._on_failure(hook, kind, message)
         if hook.fail_closed or hook.trigger.fails_closed:
             return HookResult.block(f"{kind}:{hook.name}")

@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
+from salon.base import SYSTEM_CLOCK, Clock
 from salon.core.context import Contexts
 from salon.core.delivery import Delivery, RootCall, agent_lane
+from salon.core.errors import RoomNotFoundError
 from salon.core.framework import FrameworkEvents
-from salon.core.participants import Participants
+from salon.core.identity.decision import Actions
+from salon.core.observers import Observers
 from salon.core.ports.channel import Channel
 from salon.core.ports.locks import RoomLockManager
-from salon.core.ports.router import InboundRouter
+from salon.core.ports.router import InboundRoomRouter
 from salon.core.ports.store import ConversationStore
+from salon.core.ports.telemetry import SpanKind
 from salon.core.registry import ChannelRegistry
+from salon.core.resilience import DeliveryGuard
 from salon.core.rooms import Rooms
+from salon.core.senders import NOT_ADMITTED, Sender, Senders
+from salon.core.telemetry import NO_TRACER, ActiveSpan, Tracer
 from salon.core.timeline import Committed, Pass, Timeline
-from salon.models import InboundMessage, InboundResult, Room, RoomEvent
+from salon.models import (
+    AgentResponsePolicy,
+    HookTrigger,
+    InboundMessage,
+    InboundResult,
+    RateLimit,
+    Room,
+    RoomEvent,
+    SessionStartedEvent,
+)
 
 
 class Inbound:
@@ -29,37 +46,103 @@ class Inbound:
         store: ConversationStore,
         locks: RoomLockManager,
         channels: ChannelRegistry,
-        router: InboundRouter,
+        router: InboundRoomRouter,
         rooms: Rooms,
-        participants: Participants,
+        senders: Senders,
         contexts: Contexts,
         timeline: Timeline,
         delivery: Delivery,
+        guard: DeliveryGuard,
         framework: FrameworkEvents,
+        observers: Observers,
+        rate_limit: RateLimit | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        policy: AgentResponsePolicy = AgentResponsePolicy.AGENT_CHAIN,
         process_timeout: float = 30.0,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._store = store
         self._locks = locks
         self._channels = channels
         self._router = router
         self._rooms = rooms
-        self._participants = participants
+        self._senders = senders
         self._contexts = contexts
         self._timeline = timeline
         self._delivery = delivery
+        self._guard = guard
         self._framework = framework
+        self._observers = observers
+        self._rate_limit = rate_limit
+        self._clock = clock
+        self._policy = policy
         self._timeout = process_timeout
+        self._tracer = tracer
 
     async def process(
-        self, message: InboundMessage, room_id: str | None, *, detached: bool
+        self,
+        message: InboundMessage,
+        room_id: str | None,
+        *,
+        detached: bool = False,
+        organization_id: str | None = None,
     ) -> InboundResult:
         """The whole pipeline; `detached` returns at the commit (R127)."""
+        if not self._tracer.on:
+            return await self._process(message, room_id, detached, organization_id)
+        began = self._tracer.now()
+        with self._tracer.span(
+            SpanKind.INBOUND_PIPELINE, "process_inbound", channel_id=message.channel_id
+        ) as span:
+            result = await self._process(message, room_id, detached, organization_id)
+            status = _describe(span, result)
+        self._tracer.metric(
+            "salon.inbound.duration",
+            (self._tracer.now() - began) * 1000,
+            unit="ms",
+            attributes={"status": status},
+        )
+        return result
+
+    async def _process(
+        self,
+        message: InboundMessage,
+        room_id: str | None,
+        detached: bool,
+        organization_id: str | None,
+    ) -> InboundResult:
+        if not self._guard.admit(f"in:{message.channel_id}", self._rate_limit):
+            return InboundResult(None, True, "rate_limited")
         channel = self._channels.get(message.channel_id)
-        room_id = await self._route(channel, message, room_id)
+        named, routed = room_id, room_id is None
+        room_id, made = await self._route(channel, message, room_id, organization_id)
+        result = await self._in_time(
+            channel, message, room_id, routed=routed and not made, detached=detached
+        )
+        if result.reason == NOT_ADMITTED:
+            # somebody else became the correspondent of that room meanwhile (R180)
+            room_id = await self._new_room(channel, message, None, organization_id)
+            made = True
+            result = await self._in_time(channel, message, room_id, routed=False, detached=detached)
+        if made and named is None and result.event is None:
+            await self._rooms.discard(room_id)  # nobody asked for an empty room (AMB-21)
+        return result
+
+    async def _in_time(
+        self,
+        channel: Channel,
+        message: InboundMessage,
+        room_id: str,
+        *,
+        routed: bool,
+        detached: bool,
+    ) -> InboundResult:
         root = RootCall()
         try:
             async with asyncio.timeout(self._timeout) as budget:
-                committed = await self._before_commit(channel, message, room_id, root, budget)
+                committed = await self._before_commit(
+                    channel, message, room_id, root, budget, routed=routed
+                )
         except TimeoutError:
             if not budget.expired():
                 raise  # somebody else's
@@ -72,15 +155,7 @@ class Inbound:
     ) -> InboundResult:
         """Wait for the delivery set and every answer (stage 18), unless told or bound not to."""
         results: Mapping[str, Any] = {}
-        inside = (
-            self._locks.held(room_id)
-            or self._delivery.rooms.inside(room_id)
-            or any(
-                self._delivery.agents.inside(agent_lane(room_id, channel.channel_id))
-                for channel in self._channels
-            )
-        )
-        if committed.delivered is not None and not detached and not inside:
+        if committed.delivered is not None and not detached and not self._inside(room_id):
             results = await asyncio.shield(committed.delivered)
             await root.settle()
         return InboundResult(
@@ -92,18 +167,65 @@ class Inbound:
             root.error,
         )
 
-    async def _route(self, channel: Channel, message: InboundMessage, room_id: str | None) -> str:
+    def _inside(self, room_id: str) -> bool:
+        """Whether the caller is what it would have to wait for (R128)."""
+        return (
+            self._locks.held(room_id)
+            or self._delivery.rooms.inside(room_id)
+            or self._delivery.agents.inside_any(agent_lane(room_id, ""))
+        )
+
+    async def _route(
+        self,
+        channel: Channel,
+        message: InboundMessage,
+        room_id: str | None,
+        organization_id: str | None,
+    ) -> tuple[str, bool]:
+        """The room of a message, and whether it was made for it."""
         if room_id is None:
             room_id = await self._router.route(
-                channel.channel_id, str(channel.channel_type), message.sender_id, message.metadata
+                channel.channel_id,
+                channel.channel_type,
+                message.sender_id,
+                message.metadata,
+                organization_id=organization_id,
             )
         if room_id is None:
-            return (await self._rooms.create(Room())).id
-        if await self._store.get_room(room_id) is None:
+            return await self._new_room(channel, message, None, organization_id), True
+        try:
+            room = (await self._contexts.roughly(room_id)).room
+        except RoomNotFoundError:
             async with self._locks.locked(room_id):  # of two messages one makes the room (R182)
-                if await self._store.get_room(room_id) is None:
-                    await self._rooms.create(Room(id=room_id))
-        return room_id
+                if not await self._store.room_exists(room_id):
+                    await self._new_room(channel, message, room_id, organization_id)
+                    return room_id, True
+        else:
+            if organization_id is not None and room.organization_id != organization_id:
+                raise RoomNotFoundError(room_id)
+        return room_id, False
+
+    async def _new_room(
+        self,
+        channel: Channel,
+        message: InboundMessage,
+        room_id: str | None,
+        organization_id: str | None,
+    ) -> str:
+        """A room for a message that has none. Its hooks are done before the message goes on, so
+        they may furnish it (AMB-3)."""
+        room = Room(organization_id=organization_id, agent_response_policy=self._policy)
+        if room_id is not None:
+            room.id = room_id
+        made = await self._rooms.create(room)
+        self._framework.emit("session_started", room_id=made.id, channel_id=channel.channel_id)
+        if self._observers.wants(HookTrigger.ON_SESSION_STARTED, made.id):
+            started = SessionStartedEvent(
+                made.id, channel.channel_id, channel.channel_type, message.sender_id
+            )
+            context = await self._contexts.build(made.id)
+            self._observers.tell(HookTrigger.ON_SESSION_STARTED, started, context)
+        return made.id
 
     async def _before_commit(
         self,
@@ -112,21 +234,44 @@ class Inbound:
         room_id: str,
         root: RootCall,
         budget: asyncio.Timeout,
+        *,
+        routed: bool,
     ) -> Committed:
-        context = await self._contexts.build(room_id)
+        plain = type(channel).handle_inbound is Channel.handle_inbound
+        if plain and not self._senders.identifies(channel):
+            context = await self._contexts.roughly(room_id)
+        else:
+            context = await self._contexts.build(room_id)
         event = await channel.handle_inbound(message, context)
-        event = _with_message_fields(event, message, room_id)
-        async with self._locks.locked(room_id):
-            room = await self._store.get_room(room_id)
-            if room is not None and room.status.accepts_events:
-                await self._rooms.admit(room_id, channel.channel_id)
-                if event.source.participant_id is not None:
-                    await self._participants.ensure(
-                        room_id, event.source.participant_id, channel.channel_id
-                    )
-            return await self._timeline.run(
-                Pass(event, root, on_commit=lambda: _point_of_no_return(budget))
+        event = _as_from(channel, event)
+        event = _with_message_fields(event, message, room_id, self._clock.now())
+        actions: Actions = ()
+        if self._senders.identifies(channel):
+            with self._tracer.span(SpanKind.IDENTITY_RESOLVE, "identity_resolve", room_id=room_id):
+                actions = await self._senders.identify(event, message, context, channel)
+        sender = Sender(channel, message, actions, routed=routed)
+        refusal = await self._senders.hold_back(room_id, sender, root)
+        if refusal is not None:
+            return Committed(None, refusal)
+        committed = await self._timeline.run(
+            Pass(
+                event,
+                root,
+                admit=lambda event, context: self._senders.admit(event, context, sender),
+                on_commit=lambda: _point_of_no_return(budget),
             )
+        )
+        if message.session is not None and not committed.blocked:
+            await self._connect(channel, message.session, room_id)
+        return committed
+
+    async def _connect(self, channel: Channel, session: Any, room_id: str) -> None:
+        """Only what passed the gates brings its media session in (R19, AMB-27)."""
+        binding = await self._store.get_binding(room_id, channel.channel_id)
+        if binding is None:
+            return
+        async with asyncio.timeout(self._timeout):
+            await channel.connect_session(session, room_id, binding)
 
 
 def _point_of_no_return(budget: asyncio.Timeout) -> None:
@@ -136,9 +281,33 @@ def _point_of_no_return(budget: asyncio.Timeout) -> None:
     budget.reschedule(None)
 
 
-def _with_message_fields(event: RoomEvent, message: InboundMessage, room_id: str) -> RoomEvent:
+def _describe(span: ActiveSpan, result: InboundResult) -> str:
+    """What became of the message, as telemetry may know it."""
+    status = "duplicate" if result.duplicate else "blocked" if result.blocked else "stored"
+    if span:
+        span.set_attribute("status", status)
+        if result.event is not None:
+            span.set_attribute("room_id", result.event.room_id)
+            span.set_attribute("event_id", result.event.id)
+    return status
+
+
+def _as_from(channel: Channel, event: RoomEvent) -> RoomEvent:
+    """The event with the source that it has, whatever its channel made of the payload (R14)."""
+    source = event.source
+    if source.channel_id == channel.channel_id and source.channel_type == channel.channel_type:
+        return event
+    own = {"channel_id": channel.channel_id, "channel_type": channel.channel_type}
+    return event.model_copy(update={"source": source.model_copy(update=own)})
+
+
+def _with_message_fields(
+    event: RoomEvent, message: InboundMessage, room_id: str, now: datetime
+) -> RoomEvent:
     """Message-level fields, where the channel left the event's own at their defaults (R18)."""
     update: dict[str, Any] = {"room_id": room_id, "chain_depth": 0}
+    if "created_at" not in event.model_fields_set:
+        update["created_at"] = now
     if event.visibility == "all":
         update["visibility"] = message.visibility
     for name in ("parent_event_id", "addressed_to", "response_visibility", "idempotency_key"):

@@ -1,172 +1,150 @@
-"""`RoomKit`: a small facade over the services of the core. No web framework in sight (R3)."""
+"""`RoomKit`: a facade over the services of the core. No web framework in sight (R3).
+
+What a method does is written in its service; here is what the methods are called.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from salon.base import SYSTEM_CLOCK, Clock
-from salon.core.answers import Answers
-from salon.core.context import Contexts
-from salon.core.delivery import Delivery, RootCall, agent_lane
+from salon.core.bindings import Bindings
+from salon.core.connections import Connections
+from salon.core.delegation import via
 from salon.core.effects import SideEffects
-from salon.core.errors import (
-    ChannelNotFoundError,
-    RoomClosedError,
-    RoomKitError,
-    RoomNotFoundError,
-)
-from salon.core.framework import FrameworkEvent, FrameworkEvents
+from salon.core.ephemeral import EphemeralEvents
+from salon.core.errors import RoomNotFoundError
+from salon.core.framework import FrameworkEvent, Listener
 from salon.core.hooks import HookFn, HookOutcome, HookRegistration, HookRegistry
-from salon.core.inbound import Inbound
-from salon.core.memory.locks import MemoryLocks
-from salon.core.memory.store import MemoryStore
-from salon.core.observers import Observers
+from salon.core.identity import IdentityStage
+from salon.core.identity.hooks import IdentityHookFn
+from salon.core.mutations import Mutations
 from salon.core.participants import Participants
-from salon.core.permissions import history_for
 from salon.core.ports.channel import Channel
+from salon.core.ports.identity import IdentityResolver
 from salon.core.ports.locks import RoomLockManager
-from salon.core.ports.router import InboundRouter
+from salon.core.ports.realtime import RealtimeBackend
+from salon.core.ports.router import InboundRoomRouter
 from salon.core.ports.store import ConversationStore
-from salon.core.registry import ChannelRegistry
+from salon.core.ports.telemetry import TelemetryConfig, TelemetryProvider
+from salon.core.ports.transcoder import ContentTranscoder
+from salon.core.reading import Reading
+from salon.core.recovery import Recovery
 from salon.core.rooms import Rooms
-from salon.core.routing import DefaultRouter
-from salon.core.timeline import Pass, Timeline
+from salon.core.sending import Sending
+from salon.core.services import Options, Services
+from salon.core.sources import SourceSupervisor
+from salon.core.statuses import DeliveryStatuses
+from salon.core.timers import INTERVAL_S, Timers
 from salon.models import (
-    Access,
-    ChannelBinding,
+    AgentResponsePolicy,
+    AnyChannelType,
     ChannelDirection,
-    EventContent,
-    EventSource,
+    DeliveryStatus,
+    EventStatus,
     EventType,
+    HookExecution,
     HookTrigger,
-    InboundMessage,
-    InboundResult,
-    Participant,
-    ParticipantRole,
-    Room,
+    RateLimit,
     RoomContext,
     RoomEvent,
 )
 
 F = TypeVar("F", bound=HookFn)
+I = TypeVar("I", bound=IdentityHookFn)  # noqa: E741 - an identity hook
+L = TypeVar("L", bound=Listener)
+S = TypeVar("S", bound=Callable[[DeliveryStatus], Awaitable[None] | None])
 
 
 class RoomKit:
     """Rooms, channels, hooks and the pipeline between them.
 
     Use as ``async with RoomKit() as kit``. Defaults keep everything in memory. `max_chain_depth`
-    bounds how long agents may answer each other (R148); `process_timeout` the work before a commit
-    (R204).
+    bounds how long agents may answer each other (R148), `process_timeout` the work before a commit
+    (R204), `inbound_rate_limit` the messages of one channel (R194). `identity_resolver` says who
+    senders are, on channels of `identity_channel_types` (None: all). Times are in seconds.
+
+    Methods that take `organization_id` treat a room of another organization as one that does not
+    exist (R267); None asks for no organization in particular.
     """
 
     def __init__(
         self,
-        *,
         store: ConversationStore | None = None,
+        identity_resolver: IdentityResolver | None = None,
+        identity_channel_types: Collection[AnyChannelType] | None = None,
+        inbound_router: InboundRoomRouter | None = None,
         lock_manager: RoomLockManager | None = None,
-        inbound_router: InboundRouter | None = None,
+        realtime: RealtimeBackend | None = None,
         max_chain_depth: int = 5,
+        agent_response_policy: AgentResponsePolicy = AgentResponsePolicy.AGENT_CHAIN,
+        identity_timeout: float = 10.0,
         process_timeout: float = 30.0,
+        *,
+        inbound_rate_limit: RateLimit | None = None,
+        transcoder: ContentTranscoder | None = None,
+        telemetry: TelemetryProvider | TelemetryConfig | None = None,
         delivery_timeout: float = 30.0,
         shutdown_timeout: float = 5.0,
+        timer_interval: float | None = INTERVAL_S,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self.store = store or MemoryStore()
-        self.locks = lock_manager or MemoryLocks()
-        self.framework = FrameworkEvents()
-        self.hooks = HookRegistry(self._hook_failed)
-        self.channels = ChannelRegistry(self.framework)
-        self._contexts = Contexts(self.store)
+        if not isinstance(max_chain_depth, int) or max_chain_depth < 1:
+            raise ValueError(f"max_chain_depth must be an integer from 1 on, not {max_chain_depth}")
+        self._parts = Services(
+            Options(
+                store=store,
+                identity_resolver=identity_resolver,
+                identity_channel_types=identity_channel_types,
+                inbound_router=inbound_router,
+                lock_manager=lock_manager,
+                realtime=realtime,
+                transcoder=transcoder,
+                telemetry=telemetry,
+                inbound_rate_limit=inbound_rate_limit,
+                agent_response_policy=agent_response_policy,
+                max_chain_depth=max_chain_depth,
+                identity_timeout=identity_timeout,
+                process_timeout=process_timeout,
+                delivery_timeout=delivery_timeout,
+                timer_interval=timer_interval,
+                clock=clock,
+            )
+        )
+        parts = self._parts
+        self.store, self.locks, self.realtime = parts.store, parts.locks, parts.realtime
+        self.framework, self.hooks, self.channels = parts.framework, parts.hooks, parts.channels
         self._shutdown_timeout = shutdown_timeout
-        self._opened = False
-        self._effects = SideEffects(self.store)
-        self._observers = Observers(self.hooks)
-        answers = Answers(
-            channels=self.channels,
-            contexts=self._contexts,
-            hooks=self.hooks,
-            framework=self.framework,
-            effects=self._effects,
-            timeline=lambda: self._timeline,
-            max_chain_depth=max_chain_depth,
-        )
-        self._delivery = Delivery(
-            store=self.store,
-            channels=self.channels,
-            observers=self._observers,
-            framework=self.framework,
-            effects=self._effects,
-            ask=answers.ask,
-            timeout=delivery_timeout,
-        )
-        self._timeline = Timeline(
-            store=self.store,
-            locks=self.locks,
-            hooks=self.hooks,
-            framework=self.framework,
-            contexts=self._contexts,
-            delivery=self._delivery,
-            effects=self._effects,
-            clock=clock,
-        )
-        self._rooms = Rooms(
-            store=self.store,
-            locks=self.locks,
-            channels=self.channels,
-            contexts=self._contexts,
-            hooks=self.hooks,
-            observers=self._observers,
-            framework=self.framework,
-            timeline=lambda: self._timeline,
-        )
-        self._participants = Participants(
-            store=self.store,
-            locks=self.locks,
-            contexts=self._contexts,
-            hooks=self.hooks,
-            timeline=lambda: self._timeline,
-        )
-        self._inbound = Inbound(
-            store=self.store,
-            locks=self.locks,
-            channels=self.channels,
-            router=inbound_router or DefaultRouter(self.store),
-            rooms=self._rooms,
-            participants=self._participants,
-            contexts=self._contexts,
-            timeline=self._timeline,
-            delivery=self._delivery,
-            framework=self.framework,
-            process_timeout=process_timeout,
-        )
+        self._opened = self._closed = False
+
+    @property
+    def lock_manager(self) -> RoomLockManager:
+        """The same as `locks`."""
+        return self.locks
+
+    @property
+    def hook_engine(self) -> HookRegistry:
+        """The same as `hooks`."""
+        return self.hooks
 
     # -- life -------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Open the store; idempotent."""
+        """Open the store; idempotent. `resume_deliveries` is yours to call, once every channel is
+        registered."""
         if not self._opened:
-            await self.store.open()
-            self._opened = True
+            self._opened, self._closed = True, False
+            await self._parts.open()
 
     async def close(self) -> None:
-        """Run the lanes dry for a bounded time, then close every channel, the locks and the store,
-        even if one fails (R53, R140); failures rise as a group afterwards. Idempotent."""
-        if not self._opened:
-            return
-        self._opened = False
-        errors: list[Exception] = []
-        await self._delivery.close(self._shutdown_timeout)
-        await self._observers.close(self._shutdown_timeout)
-        for part in (*self.channels, self.locks, self.store):
-            try:
-                await part.close()
-            except Exception as error:  # noqa: BLE001 - everything is closed first
-                errors.append(error)
-        if errors:
-            raise ExceptionGroup("closing failed", errors)
+        """Run the lanes dry for a bounded time, then close every channel, the realtime backend, the
+        store and the locks, even if one fails (R53, R140); failures rise as a group. Idempotent."""
+        if not self._closed:
+            self._opened, self._closed = False, True
+            await self._parts.close(self._shutdown_timeout)
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -180,228 +158,214 @@ class RoomKit:
     ) -> None:
         await self.close()
 
-    # -- channels ---------------------------------------------------------------------------------
+    # -- channels and sources ---------------------------------------------------------------------
 
     def register_channel(self, channel: Channel) -> None:
-        """Make a channel known (R45)."""
+        """Make a channel known. Raises `ChannelAlreadyRegisteredError` (R45)."""
         self.channels.add(channel)
-        self._contexts.widen(channel.context_events)
+        self._parts.contexts.widen(channel.context_events)
         channel.bind(self)
 
     def unregister_channel(self, channel_id: str) -> Channel | None:
         """Forget a channel; it is returned unclosed, its bindings stay."""
+        self._parts.guard.forget(channel_id)
         return self.channels.remove(channel_id)
 
-    async def attach_channel(
-        self,
-        room_id: str,
-        channel_id: str,
-        *,
-        access: Access = Access.READ_WRITE,
-        muted: bool = False,
-        visibility: str = "all",
-        participant_id: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> ChannelBinding:
-        """Bind a registered channel to a room (R46). Raises `ChannelNotRegisteredError`,
-        `RoomNotFoundError`, and what the channel raises (R47)."""
-        return await self._rooms.attach(
-            room_id,
-            channel_id,
-            access=access,
-            muted=muted,
-            visibility=visibility,
-            participant_id=participant_id,
-            metadata=metadata,
-        )
+    def get_channel(self, channel_id: str) -> Channel | None:
+        """The channel registered under this id."""
+        return self.channels.find(channel_id)
 
-    async def detach_channel(self, room_id: str, channel_id: str) -> bool:
-        """Unbind a channel (R48)."""
-        return await self._rooms.detach(room_id, channel_id)
+    def list_channels(self) -> list[Channel]:
+        """Every registered channel."""
+        return list(self.channels)
 
-    async def mute(self, room_id: str, channel_id: str) -> ChannelBinding:
-        """Silence a channel's own words; it still reads (R75)."""
-        return await self._rooms.change(
-            room_id, channel_id, EventType.CHANNEL_MUTED, "channel_muted", muted=True
-        )
+    attach_source = via(lambda kit: kit._parts.sources, SourceSupervisor.attach)
+    detach_source = via(lambda kit: kit._parts.sources, SourceSupervisor.detach)
+    list_sources = via(lambda kit: kit._parts.sources, SourceSupervisor.statuses)
+    source_health = via(lambda kit: kit._parts.sources, SourceSupervisor.health)
 
-    async def unmute(self, room_id: str, channel_id: str) -> ChannelBinding:
-        """Let a muted channel speak again."""
-        return await self._rooms.change(
-            room_id, channel_id, EventType.CHANNEL_UNMUTED, "channel_unmuted", muted=False
-        )
-
-    async def set_access(self, room_id: str, channel_id: str, access: Access) -> ChannelBinding:
-        """Change what a binding may do (R70, R71)."""
-        return await self._rooms.change(
-            room_id, channel_id, EventType.CHANNEL_UPDATED, "channel_access_changed", access=access
-        )
-
-    async def set_visibility(
-        self, room_id: str, channel_id: str, visibility: str
-    ) -> ChannelBinding:
-        """Change who sees what a channel writes (R73)."""
-        return await self._rooms.change(
-            room_id,
-            channel_id,
-            EventType.CHANNEL_UPDATED,
-            "channel_visibility_changed",
-            visibility=visibility,
-        )
+    connect_websocket = via(lambda kit: kit._parts.connections, Connections.connect)
+    disconnect_websocket = via(lambda kit: kit._parts.connections, Connections.disconnect)
 
     # -- rooms ------------------------------------------------------------------------------------
 
-    async def create_room(
-        self,
-        room_id: str | None = None,
-        *,
-        organization_id: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> Room:
-        """Make a room (R27). Raises `ValueError` if the id is taken."""
-        room = Room(organization_id=organization_id, metadata=dict(metadata or {}))
-        if room_id is not None:
-            room.id = room_id
-        return await self._rooms.create(room)
+    create_room = via(lambda kit: kit._parts.rooms, Rooms.make)
+    get_room = via(lambda kit: kit._parts.rooms, Rooms.get)
+    list_rooms = via(lambda kit: kit._parts.rooms, Rooms.find)
+    close_room = via(lambda kit: kit._parts.rooms, Rooms.close)
+    reopen_room = via(lambda kit: kit._parts.rooms, Rooms.reopen)
+    pause_room = via(lambda kit: kit._parts.rooms, Rooms.pause)
+    resume_room = via(lambda kit: kit._parts.rooms, Rooms.resume)
+    archive_room = via(lambda kit: kit._parts.rooms, Rooms.archive)
+    delete_room = via(lambda kit: kit._parts.rooms, Rooms.delete)
+    update_room_metadata = via(lambda kit: kit._parts.rooms, Rooms.update_metadata)
+    set_agent_response_policy = via(lambda kit: kit._parts.rooms, Rooms.set_policy)
+    set_room_timers = via(lambda kit: kit._parts.rooms, Rooms.set_timers)
+    check_room_timers = via(lambda kit: kit._parts.timers, Timers.check)
+    check_all_timers = via(lambda kit: kit._parts.timers, Timers.check_all)
 
-    async def get_room(self, room_id: str) -> Room | None:
-        """The room, or None."""
-        return await self.store.get_room(room_id)
+    # -- bindings ---------------------------------------------------------------------------------
 
-    async def close_room(self, room_id: str) -> Room:
-        """End a conversation; it stays readable (R25)."""
-        return await self._rooms.close(room_id)
-
-    async def context(self, room_id: str) -> RoomContext:
-        """What hooks see of a room now. Raises `RoomNotFoundError`."""
-        return await self._contexts.build(room_id)
-
-    async def history(self, room_id: str, channel_id: str) -> tuple[RoomEvent, ...]:
-        """The recent messages as a channel may know them (R80)."""
-        context = await self._contexts.build(room_id)
-        return history_for(channel_id, context.recent_events, context.bindings)
+    attach_channel = via(lambda kit: kit._parts.bindings, Bindings.attach)
+    share_channel = via(lambda kit: kit._parts.bindings, Bindings.share)
+    detach_channel = via(lambda kit: kit._parts.bindings, Bindings.detach)
+    get_binding = via(lambda kit: kit._parts.bindings, Bindings.get)
+    list_bindings = via(lambda kit: kit._parts.bindings, Bindings.of_room)
+    mute = via(lambda kit: kit._parts.bindings, Bindings.mute)
+    unmute = via(lambda kit: kit._parts.bindings, Bindings.unmute)
+    mute_output = via(lambda kit: kit._parts.bindings, Bindings.mute_output)
+    unmute_output = via(lambda kit: kit._parts.bindings, Bindings.unmute_output)
+    set_access = via(lambda kit: kit._parts.bindings, Bindings.set_access)
+    set_visibility = via(lambda kit: kit._parts.bindings, Bindings.set_visibility)
+    update_binding_metadata = via(lambda kit: kit._parts.bindings, Bindings.update_metadata)
 
     # -- people -----------------------------------------------------------------------------------
 
-    async def add_member(
-        self,
-        room_id: str,
-        participant_id: str,
-        channel_id: str,
-        *,
-        display_name: str | None = None,
-        role: ParticipantRole = ParticipantRole.MEMBER,
-    ) -> Participant:
-        """Somebody joins (R42)."""
-        return await self._participants.add(
-            room_id, participant_id, channel_id, display_name=display_name, role=role
-        )
-
-    async def remove_member(self, room_id: str, participant_id: str) -> Participant:
-        """Somebody leaves (R43)."""
-        return await self._participants.remove(room_id, participant_id)
-
-    async def rename_member(self, room_id: str, participant_id: str, name: str) -> Participant:
-        """Change a display name (R41)."""
-        return await self._participants.rename(room_id, participant_id, name)
+    add_member = via(lambda kit: kit._parts.participants, Participants.add)
+    remove_member = via(lambda kit: kit._parts.participants, Participants.remove)
+    rename_member = via(lambda kit: kit._parts.participants, Participants.rename)
+    list_members = via(lambda kit: kit._parts.participants, Participants.members)
+    ensure_participant = via(lambda kit: kit._parts.participants, Participants.introduce)
+    resolve_participant = via(lambda kit: kit._parts.participants, Participants.resolve)
+    identity_enabled_for = via(lambda kit: kit._parts.identity, IdentityStage.enabled_for)
 
     # -- events -----------------------------------------------------------------------------------
 
-    async def process_inbound(
-        self, message: InboundMessage, *, room_id: str | None = None, detached: bool = False
-    ) -> InboundResult:
-        """Take a message in. Returns when it was delivered and answered; with `detached`, or from
-        inside the room's own lane (R128), at the commit. Raises `ChannelNotRegisteredError` and
-        what the channel's `handle_inbound` raises; refusals are in the result."""
-        return await self._inbound.process(message, room_id, detached=detached)
-
-    async def send_event(
-        self,
-        room_id: str,
-        channel_id: str,
-        content: EventContent,
-        *,
-        event_type: EventType = EventType.MESSAGE,
-        participant_id: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        visibility: str = "all",
-        response_visibility: str | None = None,
-        addressed_to: Collection[str] | None = None,
-        parent_event_id: str | None = None,
-        idempotency_key: str | None = None,
-        chain_depth: int = 0,
-        detached: bool = False,
-    ) -> RoomEvent:
-        """Put an event into a room for one of its channels (R129). Returns the committed event,
-        BLOCKED if a hook or gate refused it; raises `RoomClosedError`, `ChannelNotFoundError`."""
-        channel = self.channels.get(channel_id)
-        if await self.store.get_room(room_id) is None:
-            raise RoomNotFoundError(room_id)
-        if await self.store.get_binding(room_id, channel_id) is None:
-            raise ChannelNotFoundError(room_id, channel_id)
-        event = RoomEvent(
-            room_id=room_id,
-            type=event_type,
-            source=EventSource(
-                channel_id=channel_id,
-                channel_type=channel.channel_type,
-                direction=ChannelDirection.OUTBOUND,
-                participant_id=participant_id,
-                provider=channel.provider_name,
-            ),
-            content=content,
-            metadata=dict(metadata or {}),
-            visibility=visibility,
-            response_visibility=response_visibility,
-            addressed_to=None if addressed_to is None else list(addressed_to),
-            parent_event_id=parent_event_id,
-            idempotency_key=idempotency_key,
-            chain_depth=chain_depth,
-        )
-        root = RootCall()
-        committed = await self._timeline.run(Pass(event, root))
-        if committed.event is None and committed.reason == "room_closed":
-            raise RoomClosedError(room_id)
-        if committed.event is None:
-            raise RoomKitError(f"room {room_id!r} refused the event: {committed.reason}")
-        await self._inbound.finish(committed, root, room_id, detached=detached)
-        return committed.event
-
-    async def record(self, event: RoomEvent) -> RoomEvent | None:
-        """Write a framework record (source ``system``) into a timeline, without hooks (R34). None
-        if the room is gone or closed (R21)."""
-        return await self._timeline.record(event)
+    process_inbound = via(lambda kit: kit._parts.sending, Sending.receive)
+    process_webhook = via(lambda kit: kit._parts.sending, Sending.webhook)
+    process_delivery_status = via(lambda kit: kit._parts.statuses, DeliveryStatuses.process)
+    send_event = via(lambda kit: kit._parts.sending, Sending.send)
+    record = via(lambda kit: kit._parts.sending, Sending.record)
+    idle = via(lambda kit: kit._parts.sending, Sending.idle)
+    resume_deliveries = via(lambda kit: kit._parts.recovery, Recovery.resume)
+    update_event = via(lambda kit: kit._parts.mutations, Mutations.update)
+    delete_event = via(lambda kit: kit._parts.mutations, Mutations.delete)
 
     def on_commit(self, listener: Callable[[RoomEvent], None]) -> Callable[[], None]:
         """Hear every committed event at once, synchronously; the result stops it."""
-        self._timeline.listeners.append(listener)
+        listeners = self._parts.timeline.listeners
+        listeners.append(listener)
 
         def forget() -> None:
             with suppress(ValueError):
-                self._timeline.listeners.remove(listener)
+                listeners.remove(listener)
 
         return forget
 
-    async def idle(self, room_id: str) -> None:
-        """Wait until nothing is being delivered or answered in a room."""
-        agents = [agent_lane(room_id, channel.channel_id) for channel in self.channels]
-        busy = True
-        while busy:
-            busy = await self._delivery.rooms.drained(room_id)
-            for key in agents:
-                busy = await self._delivery.agents.drained(key) or busy
+    # -- what is known of a room ------------------------------------------------------------------
+
+    get_timeline = via(lambda kit: kit._parts.reading, Reading.timeline)
+    context = via(lambda kit: kit._parts.reading, Reading.context)
+    history = via(lambda kit: kit._parts.reading, Reading.history)
+    list_tasks = via(lambda kit: kit._parts.reading, Reading.tasks)
+    list_observations = via(lambda kit: kit._parts.reading, Reading.observations)
+    mark_read = via(lambda kit: kit._parts.reading, Reading.mark)
+    mark_all_read = via(lambda kit: kit._parts.reading, Reading.mark_all)
+    get_unread_count = via(lambda kit: kit._parts.reading, Reading.unread)
+    list_read_markers = via(lambda kit: kit._parts.reading, Reading.markers)
+
+    # -- ephemeral events -------------------------------------------------------------------------
+
+    publish_typing = via(lambda kit: kit._parts.ephemeral, EphemeralEvents.publish_typing)
+    publish_presence = via(lambda kit: kit._parts.ephemeral, EphemeralEvents.publish_presence)
+    publish_reaction = via(lambda kit: kit._parts.ephemeral, EphemeralEvents.publish_reaction)
+    publish_read_receipt = via(
+        lambda kit: kit._parts.ephemeral, EphemeralEvents.publish_read_receipt
+    )
+    publish_tool_call = via(lambda kit: kit._parts.ephemeral, EphemeralEvents.publish_tool_call)
+    subscribe_room = via(lambda kit: kit._parts.ephemeral, EphemeralEvents.subscribe_room)
+    unsubscribe_room = via(lambda kit: kit._parts.ephemeral, EphemeralEvents.unsubscribe_room)
+
+    keep_effects = via(lambda kit: kit._parts.effects, SideEffects.keep)
 
     # -- hooks and framework events ---------------------------------------------------------------
 
-    def add_hook(self, trigger: HookTrigger, fn: HookFn, **options: Any) -> HookRegistration:
-        """Register a hook; see `HookRegistry.add` for the options."""
-        return self.hooks.add(trigger, fn, **options)
+    add_hook = via(lambda kit: kit.hooks, HookRegistry.add)
 
-    def hook(self, trigger: HookTrigger, **options: Any) -> Callable[[F], F]:
-        """`add_hook` as a decorator."""
+    def hook(
+        self,
+        trigger: HookTrigger,
+        execution: HookExecution = HookExecution.SYNC,
+        priority: int = 0,
+        name: str = "",
+        timeout: float = 30.0,
+        channel_types: Collection[AnyChannelType] | None = None,
+        channel_ids: Collection[str] | None = None,
+        directions: Collection[ChannelDirection] | None = None,
+        event_types: Collection[EventType] | None = None,
+        fail_closed: bool = False,
+        needs_lock: bool = True,
+        *,
+        room_id: str | None = None,
+    ) -> Callable[[F], F]:
+        """Register a hook, as a decorator; see `add_hook`."""
 
         def decorate(fn: F) -> F:
-            self.hooks.add(trigger, fn, **options)
+            self.hooks.add(
+                trigger,
+                fn,
+                name=name or None,
+                execution=execution,
+                priority=priority,
+                timeout=timeout,
+                fail_closed=fail_closed,
+                room_id=room_id,
+                channel_types=channel_types,
+                channel_ids=channel_ids,
+                directions=directions,
+                event_types=event_types,
+                needs_lock=needs_lock,
+            )
+            return fn
+
+        return decorate
+
+    async def add_room_hook(
+        self,
+        room_id: str,
+        trigger: HookTrigger,
+        execution: HookExecution,
+        fn: HookFn,
+        priority: int = 0,
+        name: str = "",
+        *,
+        organization_id: str | None = None,
+        **options: Any,
+    ) -> HookRegistration:
+        """A hook of one room only (R165); `options` are further ones of `add_hook`. Raises
+        `RoomNotFoundError`."""
+        await self._parts.tenancy.room(room_id, organization_id)
+        options |= {"execution": execution, "priority": priority, "name": name or None}
+        return self.hooks.add(trigger, fn, room_id=room_id, **options)
+
+    async def remove_room_hook(
+        self, room_id: str, name: str, *, organization_id: str | None = None
+    ) -> bool:
+        """Remove the hooks of this name from a room; False if there was none."""
+        await self._parts.tenancy.check(room_id, organization_id)
+        return self.hooks.remove(name, room_id=room_id)
+
+    def identity_hook(
+        self,
+        trigger: HookTrigger,
+        channel_types: Collection[AnyChannelType] | None = None,
+        channel_ids: Collection[str] | None = None,
+        directions: Collection[ChannelDirection] | None = None,
+        **options: Any,
+    ) -> Callable[[I], I]:
+        """Have a say about senders that the resolver does not know for sure (R175), as a decorator:
+        ON_IDENTITY_AMBIGUOUS or ON_IDENTITY_UNKNOWN. `options`: name, priority, timeout, room_id;
+        without a name it is that of the function."""
+
+        def decorate(fn: I) -> I:
+            self._parts.identity_hooks.add(
+                trigger,
+                fn,
+                channel_types=channel_types,
+                channel_ids=channel_ids,
+                directions=directions,
+                **options,
+            )
             return fn
 
         return decorate
@@ -411,22 +375,40 @@ class RoomKit:
         ASYNC ones only observe, and are not waited for."""
         if not self.hooks.wants(trigger, room_id):
             return HookOutcome(payload)
-        context = await self._contexts.build(room_id)
+        context = await self._parts.contexts.build(room_id)
         if trigger.is_async:
-            self._observers.tell(trigger, payload, context)
+            self._parts.observers.tell(trigger, payload, context)
             return HookOutcome(payload)
         outcome = await self.hooks.decide(trigger, payload, context)
-        await self._effects.keep(outcome.tasks, outcome.observations)
+        await self._parts.effects.keep(outcome.tasks, outcome.observations)
+        if not outcome.blocked and trigger is not HookTrigger.ON_TOOL_CALL:
+            self._parts.observers.tell(trigger, outcome.payload, context)  # R163
         return outcome
 
-    def on(self, name: str) -> Callable[[Callable[[FrameworkEvent], None]], Callable[..., None]]:
-        """Subscribe to a framework event (R169), as a decorator."""
+    def on(self, name: str) -> Callable[[L], L]:
+        """Subscribe to a framework event by name, or to all with ``"*"`` (R169), as a decorator.
+        The listener takes a `FrameworkEvent` and may be a coroutine function."""
 
-        def decorate(listener: Callable[[FrameworkEvent], None]) -> Callable[..., None]:
+        def decorate(listener: L) -> L:
             self.framework.on(name, listener)
             return listener
 
         return decorate
 
-    def _hook_failed(self, hook: HookRegistration, kind: str, message: str) -> None:
-        self.framework.emit(kind, hook_name=hook.name, trigger=hook.trigger.value, error=message)
+    def on_delivery_status(self, fn: S) -> S:
+        """Be told of delivery reports; a decorator. For the room as well, use the hook."""
+
+        async def tell(status: DeliveryStatus, context: RoomContext) -> None:
+            del context
+            result = fn(status)
+            if result is not None:
+                await result
+
+        name = getattr(fn, "__name__", "on_delivery_status")
+        self.hooks.add(
+            HookTrigger.ON_DELIVERY_STATUS, tell, name=name, execution=HookExecution.ASYNC
+        )
+        return fn
+
+
+__all__ = ["EventStatus", "FrameworkEvent", "RoomKit", "RoomNotFoundError"]

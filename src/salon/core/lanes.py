@@ -81,6 +81,11 @@ class Lanes:
         job = _inside.get()
         return job is not None and job.active and job.lanes is self and job.key == key
 
+    def inside_any(self, prefix: str) -> bool:
+        """Whether the caller runs in a lane whose key begins with `prefix`."""
+        job = _inside.get()
+        return job is not None and job.active and job.lanes is self and job.key.startswith(prefix)
+
     async def _work(self, key: str) -> None:
         queue = self._queues[key]
         current = asyncio.current_task()

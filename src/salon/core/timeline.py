@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from salon.base import SYSTEM_CLOCK, Clock, SalonError
 from salon.core.context import Contexts
-from salon.core.delivery import Delivery, DeliverySet, RootCall
+from salon.core.delivery import INJECTED_FOR, Delivery, DeliverySet, RootCall
 from salon.core.effects import SideEffects
 from salon.core.errors import RoomNotFoundError
 from salon.core.framework import FrameworkEvents
 from salon.core.hooks import HookOutcome, HookRegistry
-from salon.core.permissions import targets, write_refusal
+from salon.core.mutations import Mutation, Mutations
+from salon.core.permissions import effective_scope, targets, write_refusal
 from salon.core.ports.locks import RoomLockManager
 from salon.core.ports.store import ConversationStore
+from salon.core.ports.telemetry import SpanKind
+from salon.core.telemetry import NO_TRACER, Tracer
+from salon.core.tickets import Tickets
 from salon.models import (
     DeliveryResult,
     EventStatus,
@@ -26,8 +30,8 @@ from salon.models import (
     Room,
     RoomContext,
     RoomEvent,
+    RoomStatus,
 )
-from salon.models.base import utc_now
 
 _log = logging.getLogger("salon.core.timeline")
 
@@ -54,6 +58,19 @@ class Committed:
         return self.event is None or self.event.status is EventStatus.BLOCKED
 
 
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What was done for an event under the lock, before its hooks: the event as it goes on, and
+    whether the room was changed for it. With a `refusal` nothing of the event is written."""
+
+    event: RoomEvent
+    changed: bool = False
+    refusal: str | None = None
+
+
+Admit = Callable[[RoomEvent, RoomContext], Awaitable[Admission]]
+
+
 @dataclass(slots=True)
 class Pass:
     """An event on its way in."""
@@ -64,8 +81,18 @@ class Pass:
     """Store it BLOCKED for this reason (chain depth, loop cap) without running hooks."""
     announced: RoomEvent | None = None
     streamed: frozenset[str] = frozenset()
+    admit: Admit | None = None
+    """Makes the room ready for the event: its channel, its sender."""
     on_commit: Callable[[], None] = lambda: None
     """Called just before the transaction: from there on nothing may be cancelled (R205)."""
+
+
+class RoomTimes(Protocol):
+    """What the timeline needs of the timers of rooms."""
+
+    async def apply(self, room: Room) -> Room: ...
+
+    async def resumed(self, room: Room) -> Room: ...
 
 
 class Timeline:
@@ -82,7 +109,10 @@ class Timeline:
         contexts: Contexts,
         delivery: Delivery,
         effects: SideEffects,
+        mutations: Mutations,
+        timers: Callable[[], RoomTimes],
         clock: Clock = SYSTEM_CLOCK,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._store = store
         self._locks = locks
@@ -91,34 +121,63 @@ class Timeline:
         self._contexts = contexts
         self._delivery = delivery
         self._effects = effects
+        self._mutations = mutations
+        self._timers = timers
         self._clock = clock
+        self._tracer = tracer
+        self._tickets = Tickets()
         self.listeners: list[Callable[[RoomEvent], None]] = []
 
     async def run(self, item: Pass) -> Committed:
         """One pass. Raises `RoomNotFoundError`; every other refusal is in the result."""
+        with self._tracer.root(SpanKind.CUSTOM, "process_event", room_id=item.event.room_id):
+            return await self._run(item)
+
+    async def _run(self, item: Pass) -> Committed:
         event = item.event
-        async with self._locks.locked(event.room_id):
-            room = await self._store.get_room(event.room_id)
-            if room is None:
-                raise RoomNotFoundError(event.room_id)
+        if item.refuse is not None or not self._hooks.runs_unlocked(event.room_id):
+            return await self._locked(item, None)
+        async with self._tickets.ticket(event.room_id) as turn:
+            context = await self._contexts.build(event.room_id)
+            early = await self._hooks.decide(
+                HookTrigger.BEFORE_BROADCAST, event, context, locked=False
+            )
+            if turn is not None:
+                await asyncio.shield(turn)
+            return await self._locked(item, early)
+
+    async def _locked(self, item: Pass, early: HookOutcome | None) -> Committed:
+        """Stages 6 to 12. `early` is what hooks said that do not need the lock."""
+        room_id = item.event.room_id
+        async with self._locks.locked(room_id):
+            room = await self._ready(room_id)
             if not room.status.accepts_events:
-                self._refused(room.id, event)
-                return Committed(None, "room_closed")
-            first = await self._first(event)
+                return self._refused(item.event)
+            first = await self._first(item.event)
             if first is not None:
                 return Committed(first, _refusal(first), duplicate=True)
             context = await self._contexts.of(room)
             if self._delivery.waiting(context) >= MAX_WAITING:
                 return Committed(None, "room_busy")
-            event = event.model_copy(update={"index": room.event_count})
-            if item.refuse is not None:
-                outcome = HookOutcome(event, blocked=True, blocked_by=item.refuse)
-            else:
-                outcome = await self._decide(event, context)
-                if not await self._open(room.id):  # a hook may have closed it
-                    return Committed(None, "room_closed")
+            event = item.event if early is None else _kept(item.event, early.payload)
+            if item.admit is not None:
+                admission = await item.admit(event, context)
+                if admission.refusal is not None:
+                    return Committed(None, admission.refusal)
+                event = admission.event
+                if admission.changed:
+                    context = await self._contexts.build(room_id)
+            event = event.model_copy(update={"index": context.room.event_count})
+            event, target, refusal = await self._mutations.prepare(event, context)
+            if refusal is not None:
+                return Committed(None, refusal)
+            outcome = await self._decide(item, event, context, early)
+            if self._hooks.wants(HookTrigger.BEFORE_BROADCAST, room_id):
+                room = await self._ready(room_id)
+                if not room.status.accepts_events:  # a hook may have closed it
+                    return self._refused(event)
             item.on_commit()
-            return await _unbroken(self._commit(item, outcome, context))
+            return await _unbroken(self._commit(item, event, outcome, context, target))
 
     async def record(self, event: RoomEvent, *, closing: bool = False) -> RoomEvent | None:
         """A lifecycle entry: committed and delivered without hooks (R34). Only that of the closing
@@ -128,70 +187,126 @@ class Timeline:
             if room is None:
                 return None
             if not (closing or room.status.accepts_events):
-                self._refused(room.id, event)
+                self._refused(event)
                 return None
             context = await self._contexts.of(room)
             ready = event.model_copy(update={"status": EventStatus.DELIVERED})
             return await _unbroken(self._record(ready, context))
 
+    async def inject(self, injected: Iterable[InjectedEvent], room_id: str, root: RootCall) -> bool:
+        """Events that identity hooks send to somebody whose message is held back; False if the
+        room takes none (R176)."""
+        async with self._locks.locked(room_id):
+            room = await self._ready(room_id)
+            if not room.status.accepts_events:
+                return False
+            context = await self._contexts.of(room)
+            await _unbroken(self._inject(injected, context, root))
+            return True
+
     async def _record(self, event: RoomEvent, context: RoomContext) -> RoomEvent:
-        stored = await self._append(event)
-        self._plan(stored, context, RootCall())
+        with self._tracer.root(SpanKind.CUSTOM, "process_event", room_id=event.room_id):
+            stored = await self._append(event)
+            self._plan(stored, context, RootCall())
         return stored
 
-    def _refused(self, room_id: str, event: RoomEvent) -> None:
-        self._framework.emit("room_refused_event", room_id=room_id, event_id=event.id)
-
-    async def _open(self, room_id: str) -> bool:
+    async def _ready(self, room_id: str) -> Room:
+        """The room as it is now that the time is what it is (AMB-4)."""
         room = await self._store.get_room(room_id)
-        return room is not None and room.status.accepts_events
+        if room is None:
+            raise RoomNotFoundError(room_id)
+        if room.timers.inactive_after_seconds is None and room.timers.closed_after_seconds is None:
+            return room
+        return await self._timers().apply(room)
+
+    def _refused(self, event: RoomEvent) -> Committed:
+        self._framework.emit("room_refused_event", room_id=event.room_id, event_id=event.id)
+        return Committed(None, "room_closed")
 
     async def _first(self, event: RoomEvent) -> RoomEvent | None:
         """The event that already has this idempotency key (R195, R196)."""
         if event.idempotency_key is None:
             return None
-        return await self._store.get_event_by_idempotency_key(event.room_id, event.idempotency_key)
+        return await self._store.get_event_by_idempotency_key(
+            event.room_id, event.idempotency_key, channel_id=event.source.channel_id
+        )
 
-    async def _decide(self, event: RoomEvent, context: RoomContext) -> HookOutcome:
-        outcome = await self._hooks.decide(HookTrigger.BEFORE_BROADCAST, event, context)
+    async def _decide(
+        self, item: Pass, event: RoomEvent, context: RoomContext, early: HookOutcome | None
+    ) -> HookOutcome:
+        if item.refuse is not None:
+            return HookOutcome(event, blocked=True, blocked_by=item.refuse)
+        if early is not None and early.blocked:
+            early.payload = event
+            return early
+        outcome = await self._hooks.decide(
+            HookTrigger.BEFORE_BROADCAST, event, context, locked=None if early is None else True
+        )
+        if early is not None:
+            outcome = early.before(outcome)
         if not outcome.blocked:
             refusal = write_refusal(context.binding(event.source.channel_id))
             if refusal is not None:
                 outcome.blocked, outcome.blocked_by, outcome.reason = True, refusal, refusal
         return outcome
 
-    async def _commit(self, item: Pass, outcome: HookOutcome, context: RoomContext) -> Committed:
-        event: RoomEvent = outcome.payload
-        status = EventStatus.BLOCKED if outcome.blocked else EventStatus.DELIVERED
-        event = event.model_copy(
+    async def _commit(
+        self,
+        item: Pass,
+        event: RoomEvent,
+        outcome: HookOutcome,
+        context: RoomContext,
+        target: RoomEvent | None,
+    ) -> Committed:
+        left = _kept(event, outcome.payload)
+        source = context.binding(left.source.channel_id)
+        scope = left.visibility
+        if source is not None:  # what it may show then, it may show ever after (R83)
+            scope = effective_scope(scope, source.visibility, context.bindings)
+        event = left.model_copy(
             update={
-                "id": item.event.id,
-                "room_id": item.event.room_id,
-                "chain_depth": item.event.chain_depth,
-                "status": status,
+                "visibility": scope,
+                "status": EventStatus.BLOCKED if outcome.blocked else EventStatus.DELIVERED,
                 "blocked_by": outcome.blocked_by if outcome.blocked else None,
             }
         )
-        stored = await self._append(event)
+        mutation = None if outcome.blocked else self._mutations.applied(event, target)
+        stored = await self._append(event, None if mutation is None else mutation.target)
         reason = outcome.reason or outcome.blocked_by
-        delivered, reached = self._plan(stored, context, item.root, item=item)
-        await self._inject(outcome.injected, context, item.root)
-        await self._effects.keep(outcome.tasks, outcome.observations)
+        delivered, reached = self._plan(stored, context, item.root, item=item, mutation=mutation)
+        if outcome.injected:
+            await self._inject(outcome.injected, context, item.root)
+        if outcome.tasks or outcome.observations:
+            await self._effects.keep(outcome.tasks, outcome.observations)
         if outcome.blocked:
             self._framework.emit(
                 "event_blocked",
                 room_id=stored.room_id,
                 event_id=stored.id,
+                hook_name=outcome.blocked_by,
                 blocked_by=outcome.blocked_by,
                 reason=reason,
             )
             return Committed(stored, reason, delivered=delivered)
+        if context.room.status is RoomStatus.PAUSED:
+            await self._timers().resumed(context.room)
         self._framework.emit("event_processed", room_id=stored.room_id, event_id=stored.id)
         return Committed(stored, delivered=delivered, targets=reached)
 
-    async def _append(self, event: RoomEvent) -> RoomEvent:
+    async def _append(self, event: RoomEvent, target: RoomEvent | None = None) -> RoomEvent:
         """The transaction, and whoever listens to commits."""
-        stored = await self._store.commit_event(event, at=utc_now())
+        told = _log.isEnabledFor(logging.INFO)
+        began = self._clock.monotonic() if told else 0.0
+        try:
+            with self._tracer.span(SpanKind.STORE_QUERY, "store_event", room_id=event.room_id):
+                stored = await self._store.commit_event(event, at=self._clock.now(), target=target)
+        except BaseException:
+            _log.error("event %s was not stored", event.id, exc_info=True, extra=_facts(event))
+            raise
+        if told:
+            took = round((self._clock.monotonic() - began) * 1000, 3)
+            _log.info("event stored", extra={**_facts(stored), "latency_ms": took})
+        self._contexts.committed(stored)
         for listener in list(self.listeners):
             try:
                 listener(stored)
@@ -200,7 +315,13 @@ class Timeline:
         return stored
 
     def _plan(
-        self, event: RoomEvent, context: RoomContext, root: RootCall, *, item: Pass | None = None
+        self,
+        event: RoomEvent,
+        context: RoomContext,
+        root: RootCall,
+        *,
+        item: Pass | None = None,
+        mutation: Mutation | None = None,
     ) -> tuple[asyncio.Future[Mapping[str, DeliveryResult]], frozenset[str]]:
         """Every index goes through the lane, also one without targets (R138)."""
         recent = (*context.recent_events, event)
@@ -212,27 +333,59 @@ class Timeline:
             () if blocked else targets(event, context.bindings),
             announced=item.announced if item else None,
             streamed=item.streamed if item else frozenset(),
+            mutation=mutation,
         )
         reached = frozenset(binding.channel_id for binding in delivery_set.targets)
         return self._delivery.plan(delivery_set, root), reached
 
     async def _inject(
-        self, injected: list[InjectedEvent], context: RoomContext, root: RootCall
+        self, injected: Iterable[InjectedEvent], context: RoomContext, root: RootCall
     ) -> None:
         """Events that hooks add, above the one that caused them (R143-R145)."""
         for addition in injected:
-            event = addition.event.model_copy(
-                update={"room_id": context.room.id, "status": EventStatus.DELIVERED}
-            )
+            named = addition.target_channel_ids or ()
+            update: dict[str, Any] = {
+                "room_id": context.room.id,
+                "status": EventStatus.DELIVERED,
+            }
+            if named:
+                update["metadata"] = {**addition.event.metadata, INJECTED_FOR: list(named)}
+            event = addition.event.model_copy(update=update)
             try:
                 # not told as a commit: who gets it is for the hook to say (R143)
-                stored = await self._store.commit_event(event, at=utc_now())
+                stored = await self._store.commit_event(event, at=self._clock.now())
             except (SalonError, ValueError):
                 _log.exception("an injected event was not stored")
                 continue
-            named = addition.target_channel_ids or ()
+            self._contexts.committed(stored)
             bindings = tuple(item for item in context.bindings if item.channel_id in named)
             self._delivery.plan(DeliverySet(stored, context, bindings, bare=True), root)
+
+
+def _facts(event: RoomEvent) -> dict[str, Any]:
+    """The event in a log (R260)."""
+    return {
+        "room_id": event.room_id,
+        "event_id": event.id,
+        "channel_id": event.source.channel_id,
+        "provider": event.source.provider,
+        "chain_depth": event.chain_depth,
+        "status": event.status.value,
+    }
+
+
+def _kept(event: RoomEvent, left: RoomEvent) -> RoomEvent:
+    """An event as hooks left it, but for what is not theirs to change."""
+    if left is event:
+        return event
+    return left.model_copy(
+        update={
+            "id": event.id,
+            "room_id": event.room_id,
+            "chain_depth": event.chain_depth,
+            "index": event.index,
+        }
+    )
 
 
 async def _unbroken(work: Coroutine[Any, Any, T]) -> T:
@@ -256,4 +409,4 @@ def _refusal(event: RoomEvent) -> str | None:
     return event.blocked_by if event.status is EventStatus.BLOCKED else None
 
 
-__all__ = ["MAX_WAITING", "Committed", "Pass", "Room", "Timeline"]
+__all__ = ["MAX_WAITING", "Admission", "Committed", "Pass", "Room", "Timeline"]

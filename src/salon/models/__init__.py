@@ -1,11 +1,14 @@
 """Floor 2: what a conversation is made of. No I/O.
 
-Facts (events, contents) are frozen; records (rooms, bindings, participants) are copies that belong
-to whoever read them.
+Facts (events, contents, bindings, participants) are frozen and shared; records (rooms) are copies
+that belong to whoever read them.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+from salon.models.ai import AIGenerationEvent, AIResponseEvent, ThinkingEvent, ToolCallEvent
 from salon.models.channel import ChannelBinding, ChannelCapabilities, RateLimit, RetryPolicy
 from salon.models.content import (
     AudioContent,
@@ -22,6 +25,7 @@ from salon.models.content import (
     ToolCallContent,
     VideoContent,
 )
+from salon.models.delivery import DeliveryStatus, ProviderResult
 from salon.models.enums import (
     Access,
     AgentResponsePolicy,
@@ -31,6 +35,8 @@ from salon.models.enums import (
     ChannelMediaType,
     ChannelType,
     DeleteType,
+    DeliveryMode,
+    EventDirection,
     EventStatus,
     EventType,
     HookExecution,
@@ -39,7 +45,15 @@ from salon.models.enums import (
     ParticipantRole,
     ParticipantStatus,
     RoomStatus,
+    SourceStatus,
     TaskStatus,
+    Visibility,
+)
+from salon.models.errors import (
+    NoProviderError,
+    NoRecipientError,
+    ProviderDeliveryError,
+    RoomKitError,
 )
 from salon.models.event import ChannelData, EventSource, RoomEvent
 from salon.models.exchange import (
@@ -51,15 +65,21 @@ from salon.models.exchange import (
     InboundResult,
     Observation,
     RoomContext,
+    SessionStartedEvent,
     Task,
 )
+from salon.models.filters import EventFilter, ThreadSummary
 from salon.models.hook import HookResult, InjectedEvent
+from salon.models.identity import Identity, IdentityHookResult, IdentityResult
+from salon.models.response_metadata import ResponseMetadata
 from salon.models.room import Participant, Room, RoomTimers
 from salon.models.speech import NO_HINTS, SpeechHints
 
 __all__ = [
     "NO_HINTS",
     "NO_OUTPUT",
+    "AIGenerationEvent",
+    "AIResponseEvent",
     "Access",
     "AgentResponsePolicy",
     "AnyChannelType",
@@ -76,39 +96,67 @@ __all__ = [
     "DeleteContent",
     "DeleteType",
     "DeliveryError",
+    "DeliveryMode",
     "DeliveryResult",
+    "DeliveryStatus",
     "EditContent",
     "EventContent",
+    "EventDirection",
+    "EventFilter",
     "EventSource",
     "EventStatus",
     "EventType",
+    "FrameworkEvent",
     "HookExecution",
     "HookResult",
     "HookTrigger",
     "IdentificationStatus",
+    "Identity",
+    "IdentityHookResult",
+    "IdentityResult",
     "InboundMessage",
     "InboundResult",
     "InjectedEvent",
     "LocationContent",
     "MediaContent",
+    "NoProviderError",
+    "NoRecipientError",
     "Observation",
     "Participant",
     "ParticipantRole",
     "ParticipantStatus",
+    "ProviderDeliveryError",
+    "ProviderResult",
     "RateLimit",
+    "ResponseMetadata",
     "RetryPolicy",
     "RichContent",
     "Room",
     "RoomContext",
     "RoomEvent",
+    "RoomKitError",
     "RoomStatus",
     "RoomTimers",
+    "SessionStartedEvent",
+    "SourceStatus",
     "SpeechHints",
     "SystemContent",
     "Task",
     "TaskStatus",
     "TemplateContent",
     "TextContent",
+    "ThinkingEvent",
+    "ThreadSummary",
     "ToolCallContent",
+    "ToolCallEvent",
     "VideoContent",
+    "Visibility",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "FrameworkEvent":  # made by the core, and here for those who look for it here
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from salon.models import framework_event
+
+    return framework_event.FrameworkEvent

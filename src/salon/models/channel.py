@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from salon.models.base import Record, utc_now
+from salon.models.base import Fact, utc_now
 from salon.models.enums import (
     Access,
     AnyChannelType,
@@ -17,7 +17,7 @@ from salon.models.enums import (
 )
 
 
-class RateLimit(Record):
+class RateLimit(Fact):
     """Messages per time; the first given of second, minute, hour counts."""
 
     max_per_second: float | None = Field(default=None, gt=0)
@@ -25,7 +25,7 @@ class RateLimit(Record):
     max_per_hour: float | None = Field(default=None, gt=0)
 
 
-class RetryPolicy(Record):
+class RetryPolicy(Fact):
     """How a failed delivery is tried again (R191)."""
 
     max_retries: int = Field(default=3, ge=0)
@@ -35,7 +35,7 @@ class RetryPolicy(Record):
     retryable_errors: list[str] | None = None
 
 
-class ChannelCapabilities(Record):
+class ChannelCapabilities(Fact):
     """What a channel can carry and do."""
 
     media_types: list[ChannelMediaType] = Field(default_factory=lambda: [ChannelMediaType.TEXT])
@@ -62,8 +62,14 @@ class ChannelCapabilities(Record):
     custom: dict[str, Any] = Field(default_factory=dict)
 
 
-class ChannelBinding(Record):
-    """One channel's attachment to one room."""
+class ChannelBinding(Fact):
+    """One channel's attachment to one room. A change is a new binding.
+
+    `group`: anybody may write through it, so that a message from a sender not heard before may be
+    routed here; without it only the correspondent it names, or whoever came first (R180).
+    `recipient`: the address that the metadata name, in the channel's spelling; rooms are found by
+    it. Set when the channel is attached or the metadata change.
+    """
 
     channel_id: str
     room_id: str
@@ -75,9 +81,24 @@ class ChannelBinding(Record):
     output_muted: bool = False
     visibility: str = "all"
     participant_id: str | None = None
+    recipient: str | None = None
+    group: bool = False
     last_read_index: int | None = None
     attached_at: datetime = Field(default_factory=utc_now)
     capabilities: ChannelCapabilities = Field(default_factory=ChannelCapabilities)
     rate_limit: RateLimit | None = None
     retry_policy: RetryPolicy | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def can_write(self) -> bool:
+        """Whether what the channel says now reaches the room (R71, R75)."""
+        return self.access.can_write and not self.muted
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ChannelOutput":  # RoomKit has it here; it is made of what stands here
+        from salon.models.exchange import ChannelOutput
+
+        return ChannelOutput
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,6 +23,10 @@ class ChannelDirection(StrEnum):
     BIDIRECTIONAL = auto()
 
 
+EventDirection = ChannelDirection
+"""What RoomKit calls the direction of an event."""
+
+
 class ChannelMediaType(StrEnum):
     """What a channel can carry."""
 
@@ -193,6 +197,34 @@ class AgentResponsePolicy(StrEnum):
     ADDRESSED_ONLY = auto()
 
 
+class SourceStatus(StrEnum):
+    """The life of a long-lived inbound connection."""
+
+    STOPPED = auto()
+    CONNECTING = auto()
+    CONNECTED = auto()
+    RECONNECTING = auto()
+    ERROR = auto()
+
+
+class DeliveryMode(StrEnum):
+    """How a channel with several recipients delivers."""
+
+    BROADCAST = auto()
+    DIRECT = auto()
+    ROUND_ROBIN = auto()
+
+
+class Visibility(StrEnum):
+    """The words of a visibility scope; anything else is a list of channel ids."""
+
+    ALL = auto()
+    NONE = auto()
+    TRANSPORT = auto()
+    INTELLIGENCE = auto()
+    INTERNAL = auto()
+
+
 class HookExecution(StrEnum):
     """SYNC hooks may block and modify; ASYNC ones observe."""
 
@@ -205,25 +237,82 @@ class HookTrigger(StrEnum):
 
     BEFORE_BROADCAST = auto()
     AFTER_BROADCAST = auto()
+    ON_EVENT_UPDATED = auto()
+    ON_EVENT_DELETED = auto()
     ON_CHANNEL_ATTACHED = auto()
     ON_CHANNEL_DETACHED = auto()
     ON_CHANNEL_MUTED = auto()
     ON_CHANNEL_UNMUTED = auto()
     ON_ROOM_CREATED = auto()
+    ON_ROOM_PAUSED = auto()
     ON_ROOM_CLOSED = auto()
+    ON_IDENTITY_AMBIGUOUS = auto()
+    ON_IDENTITY_UNKNOWN = auto()
+    ON_PARTICIPANT_IDENTIFIED = auto()
     ON_PARTICIPANT_JOINED = auto()
     ON_PARTICIPANT_LEFT = auto()
     ON_PARTICIPANT_UPDATED = auto()
     ON_TASK_CREATED = auto()
+    ON_DELIVERY_STATUS = auto()
     ON_ERROR = auto()
+    ON_SESSION_STARTED = auto()
+    BEFORE_DELIVER = auto()
+    AFTER_DELIVER = auto()
+    BEFORE_AI_CONTEXT_BUILD = auto()
+    BEFORE_AI_GENERATION = auto()
+    ON_AI_THINKING = auto()
     ON_AI_RESPONSE = auto()
+    BEFORE_TOOL_USE = auto()
+    ON_TOOL_CALL = auto()
+    ON_USER_INPUT_REQUIRED = auto()
+    ON_PHASE_TRANSITION = auto()
+    ON_HANDOFF = auto()
+    ON_HANDOFF_REJECTED = auto()
+    ON_STATUS_POSTED = auto()
+    ON_TASK_DELEGATED = auto()
+    ON_TASK_COMPLETED = auto()
+    ON_PLAN_UPDATED = auto()
+    ON_FEEDBACK = auto()
+    ON_PROTOCOL_TRACE = auto()
     ON_TRANSCRIPTION = auto()
-    ON_PARTIAL_TRANSCRIPTION = auto()
     BEFORE_TTS = auto()
-    AFTER_TTS = auto()
+    BEFORE_BRIDGE_AUDIO = auto()
+    BEFORE_BRIDGE_VIDEO = auto()
+    ON_REALTIME_TOOL_CALL = auto()
     ON_SPEECH_START = auto()
     ON_SPEECH_END = auto()
+    AFTER_TTS = auto()
     ON_BARGE_IN = auto()
+    ON_TTS_CANCELLED = auto()
+    ON_PARTIAL_TRANSCRIPTION = auto()
+    ON_VAD_SILENCE = auto()
+    ON_VAD_AUDIO_LEVEL = auto()
+    ON_INPUT_AUDIO_LEVEL = auto()
+    ON_OUTPUT_AUDIO_LEVEL = auto()
+    ON_SPEAKER_CHANGE = auto()
+    ON_DTMF = auto()
+    ON_TURN_COMPLETE = auto()
+    ON_TURN_INCOMPLETE = auto()
+    ON_BACKCHANNEL = auto()
+    ON_RECORDING_STARTED = auto()
+    ON_RECORDING_STOPPED = auto()
+    ON_REALTIME_TEXT_INJECTED = auto()
+    ON_VIDEO_SESSION_STARTED = auto()
+    ON_VIDEO_SESSION_ENDED = auto()
+    ON_VIDEO_TRACK_ADDED = auto()
+    ON_VIDEO_TRACK_REMOVED = auto()
+    ON_VISION_RESULT = auto()
+    ON_SCREEN_SHARE_STARTED = auto()
+    ON_SCREEN_SHARE_STOPPED = auto()
+    ON_VIDEO_DETECTION = auto()
+    ON_CONFERENCE_PARTICIPANT_JOINED = auto()
+    ON_CONFERENCE_PARTICIPANT_LEFT = auto()
+    ON_CONFERENCE_TRACK_PUBLISHED = auto()
+    ON_CONFERENCE_TRACK_UNPUBLISHED = auto()
+    ON_CONFERENCE_TRACK_MUTED = auto()
+    ON_CONFERENCE_TRACK_UNMUTED = auto()
+    ON_ACTIVE_SPEAKER_CHANGED = auto()
+    ON_CONNECTION_QUALITY_CHANGED = auto()
 
     @property
     def is_async(self) -> bool:
@@ -236,5 +325,18 @@ class HookTrigger(StrEnum):
         return self in _FAIL_CLOSED
 
 
-_FAIL_CLOSED = frozenset({HookTrigger.BEFORE_TTS, HookTrigger.ON_TRANSCRIPTION})
-_SYNC = _FAIL_CLOSED | {HookTrigger.BEFORE_BROADCAST}
+_FAIL_CLOSED = frozenset(
+    {HookTrigger.BEFORE_TTS, HookTrigger.ON_TRANSCRIPTION, HookTrigger.BEFORE_TOOL_USE}
+)
+_SYNC = _FAIL_CLOSED | {
+    HookTrigger.BEFORE_BROADCAST,
+    HookTrigger.ON_IDENTITY_AMBIGUOUS,
+    HookTrigger.ON_IDENTITY_UNKNOWN,
+    HookTrigger.BEFORE_DELIVER,
+    HookTrigger.BEFORE_AI_CONTEXT_BUILD,
+    HookTrigger.BEFORE_AI_GENERATION,
+    HookTrigger.ON_TOOL_CALL,
+    HookTrigger.ON_USER_INPUT_REQUIRED,
+    HookTrigger.BEFORE_BRIDGE_AUDIO,
+    HookTrigger.BEFORE_BRIDGE_VIDEO,
+}

@@ -9,8 +9,41 @@ from pydantic import Field
 
 from salon.base import new_id
 from salon.models.base import Fact, utc_now
-from salon.models.content import EventContent, TextContent
+from salon.models.content import (
+    AudioContent,
+    CompositeContent,
+    DeleteContent,
+    EditContent,
+    EventContent,
+    LocationContent,
+    MediaContent,
+    RichContent,
+    SystemContent,
+    TemplateContent,
+    TextContent,
+    ToolCallContent,
+    VideoContent,
+)
 from salon.models.enums import AnyChannelType, ChannelDirection, EventStatus, EventType
+
+__all__ = [
+    "AudioContent",
+    "ChannelData",
+    "CompositeContent",
+    "DeleteContent",
+    "EditContent",
+    "EventContent",
+    "EventSource",
+    "LocationContent",
+    "MediaContent",
+    "RichContent",
+    "RoomEvent",
+    "SystemContent",
+    "TemplateContent",
+    "TextContent",
+    "ToolCallContent",
+    "VideoContent",
+]
 
 
 class EventSource(Fact):
@@ -67,3 +100,11 @@ class RoomEvent(Fact):
     def text(self) -> str | None:
         """The words of a text event, else None."""
         return self.content.body if isinstance(self.content, TextContent) else None
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ThreadSummary":  # RoomKit has it here
+        from salon.models.filters import ThreadSummary
+
+        return ThreadSummary
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

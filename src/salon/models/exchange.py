@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from salon.base import new_id
 from salon.models.base import Fact, utc_now
 from salon.models.channel import ChannelBinding
 from salon.models.content import EventContent
-from salon.models.enums import EventType, TaskStatus
+from salon.models.enums import AnyChannelType, EventType, TaskStatus
 from salon.models.event import RoomEvent
 from salon.models.room import Participant, Room
 
@@ -29,6 +29,8 @@ class InboundMessage(Fact):
     idempotency_key: str | None = None
     external_id: str | None = None
     thread_id: str | None = None
+    session: Any = None
+    """A media session, connected to the channel once the event has passed the gates (R19)."""
     event_type: EventType = EventType.MESSAGE
     visibility: str = "all"
     parent_event_id: str | None = None
@@ -60,7 +62,7 @@ class InboundResult:
     """The outcome of `process_inbound`. `reason` is a code of the block, `error` the first
     exception an agent raised while it answered."""
 
-    event: RoomEvent | None
+    event: RoomEvent | None = None
     blocked: bool = False
     reason: str | None = None
     duplicate: bool = False
@@ -95,17 +97,41 @@ class Observation(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class SessionStartedEvent:
+    """The payload of ON_SESSION_STARTED: a first message made a room, or a call is live."""
+
+    room_id: str
+    channel_id: str
+    channel_type: AnyChannelType
+    participant_id: str
+    session: Any | None = None
+    timestamp: datetime = field(default_factory=utc_now)
+
+
+@dataclass(frozen=True, slots=True)
 class RoomContext:
     """What channels and hooks see of a room; `recent_events` ascending, newest last (R20)."""
 
     room: Room
-    bindings: tuple[ChannelBinding, ...] = ()
-    participants: tuple[Participant, ...] = ()
-    recent_events: tuple[RoomEvent, ...] = ()
+    bindings: Sequence[ChannelBinding] = ()
+    participants: Sequence[Participant] = ()
+    recent_events: Sequence[RoomEvent] = ()
 
     def binding(self, channel_id: str) -> ChannelBinding | None:
         """The binding of a channel, if it has one."""
         return next((item for item in self.bindings if item.channel_id == channel_id), None)
+
+    def get_binding(self, channel_id: str) -> ChannelBinding | None:
+        """The same as `binding`."""
+        return self.binding(channel_id)
+
+    def other_channels(self, exclude_channel_id: str) -> list[ChannelBinding]:
+        """The bindings of all channels but one."""
+        return [item for item in self.bindings if item.channel_id != exclude_channel_id]
+
+    def channels_by_type(self, channel_type: AnyChannelType) -> list[ChannelBinding]:
+        """The bindings of the channels of a type."""
+        return [item for item in self.bindings if item.channel_type == channel_type]
 
     def participant(self, participant_id: str | None) -> Participant | None:
         """A participant by id, if known."""
@@ -120,13 +146,20 @@ class ChannelOutput:
     stream runs, becomes metadata of the stored answer.
     """
 
-    response_events: tuple[RoomEvent, ...] = ()
+    response_events: Sequence[RoomEvent] = ()
     responded: bool = False
     response_stream: AsyncIterator[str] | None = None
     response_metadata: dict[str, Any] = field(default_factory=dict)
-    tasks: tuple[Task, ...] = ()
-    observations: tuple[Observation, ...] = ()
+    tasks: Sequence[Task] = ()
+    observations: Sequence[Observation] = ()
     metadata_updates: dict[str, Any] = field(default_factory=dict)
+    provider_message_id: str | None = None
+    """What the other side calls the message that `deliver` handed over."""
+
+    @classmethod
+    def empty(cls) -> ChannelOutput:
+        """Nothing to say."""
+        return cls()
 
 
 NO_OUTPUT = ChannelOutput()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ class InjectedEvent:
     """An event a hook adds. `target_channel_ids` None: store only (R143)."""
 
     event: RoomEvent
-    target_channel_ids: tuple[str, ...] | None = None
+    target_channel_ids: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,9 @@ class HookResult:
     action: Literal["allow", "block", "modify"] = "allow"
     event: Any = None
     reason: str | None = None
-    injected_events: tuple[InjectedEvent, ...] = ()
-    tasks: tuple[Task, ...] = ()
-    observations: tuple[Observation, ...] = ()
+    injected_events: Sequence[InjectedEvent] = ()
+    tasks: Sequence[Task] = ()
+    observations: Sequence[Observation] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -36,19 +37,20 @@ class HookResult:
             raise ValueError("a modification needs its replacement")
 
     @classmethod
-    def allow(cls, injected: tuple[InjectedEvent, ...] = ()) -> HookResult:
-        return cls(injected_events=tuple(injected))
+    def allow(cls, injected: Sequence[InjectedEvent] | None = None) -> HookResult:
+        return cls(injected_events=tuple(injected or ()))
 
     @classmethod
     def block(
         cls,
         reason: str,
-        injected: tuple[InjectedEvent, ...] = (),
-        tasks: tuple[Task, ...] = (),
-        observations: tuple[Observation, ...] = (),
+        injected: Sequence[InjectedEvent] | None = None,
+        tasks: Sequence[Task] | None = None,
+        observations: Sequence[Observation] | None = None,
     ) -> HookResult:
-        return cls("block", None, reason, tuple(injected), tuple(tasks), tuple(observations))
+        effects = tuple(injected or ()), tuple(tasks or ()), tuple(observations or ())
+        return cls("block", None, reason, *effects)
 
     @classmethod
-    def modify(cls, event: Any, injected: tuple[InjectedEvent, ...] = ()) -> HookResult:
-        return cls("modify", event, injected_events=tuple(injected))
+    def modify(cls, event: Any, injected: Sequence[InjectedEvent] | None = None) -> HookResult:
+        return cls("modify", event, injected_events=tuple(injected or ()))

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from salon.base import new_id
-from salon.models.base import Record, utc_now
+from salon.models.base import Fact, Record, utc_now
 from salon.models.enums import (
     AgentResponsePolicy,
     IdentificationStatus,
@@ -27,13 +27,18 @@ class RoomTimers(Record):
 
 
 class Room(Record):
-    """One conversation. It holds no message content; that lives in its events (R5)."""
+    """One conversation. It holds no message content; that lives in its events (R5).
+
+    `paused_at` is set while PAUSED. `revision` counts the changes of its bindings and participants,
+    and of events already stored; the store moves it, nobody else.
+    """
 
     id: str = Field(default_factory=new_id)
     organization_id: str | None = None
     status: RoomStatus = RoomStatus.ACTIVE
     created_at: datetime = Field(default_factory=utc_now)
     updated_at: datetime = Field(default_factory=utc_now)
+    paused_at: datetime | None = None
     closed_at: datetime | None = None
     timers: RoomTimers = Field(default_factory=RoomTimers)
     metadata: dict[str, Any] = Field(default_factory=dict)
@@ -41,9 +46,10 @@ class Room(Record):
     latest_index: int | None = None
     agent_response_policy: AgentResponsePolicy = AgentResponsePolicy.AGENT_CHAIN
     delivered_index: int = Field(default=-1, ge=-1)
+    revision: int = Field(default=0, ge=0)
 
 
-class Participant(Record):
+class Participant(Fact):
     """A person or system identity in a room; one record per room and id (R35).
 
     `channel_id` is the primary channel, `connected_via` all of them, the primary one first.

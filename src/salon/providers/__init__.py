@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from salon.providers.openai import OpenAIProvider
     from salon.providers.toolloop import run_with_tools
     from salon.providers.tools import Tool, ToolBox, tool
-    from salon.providers.turn import Message, Room, Turn
+    from salon.providers.turn import AgentRoom, Message, Turn
 
 _WHERE = {
     "AIProviderError": "errors",
@@ -26,7 +26,7 @@ _WHERE = {
     "Message": "turn",
     "MockAIProvider": "mock",
     "OpenAIProvider": "openai",
-    "Room": "turn",
+    "AgentRoom": "turn",
     "Tool": "tools",
     "ToolBox": "tools",
     "Turn": "turn",
@@ -38,11 +38,11 @@ _WHERE = {
 __all__ = [
     "AIProviderError",
     "AgentError",
+    "AgentRoom",
     "FunctionAgent",
     "Message",
     "MockAIProvider",
     "OpenAIProvider",
-    "Room",
     "Tool",
     "ToolBox",
     "Turn",

@@ -25,11 +25,11 @@ from salon.providers.errors import AgentError, AIProviderError
 from salon.providers.threads import ThreadRunner, is_cancelled
 from salon.providers.toolloop import add_facts
 from salon.providers.tools import ToolBox
-from salon.providers.turn import Room, Turn, names_of, turn_of
+from salon.providers.turn import AgentRoom, Turn, names_of, turn_of
 
 _log = logging.getLogger("salon.providers.agent")
 
-AgentFunction = Callable[[Turn, Room], Any]
+AgentFunction = Callable[[Turn, AgentRoom], Any]
 
 MAX_STATE = 65_536
 """Longest `turn.state`, in characters of JSON."""
@@ -72,14 +72,14 @@ class FunctionAgent(AIProvider):
         self._model: AIProvider | None = None
         self.__doc__ = function.__doc__
 
-    def __call__(self, turn: Turn, room: Room) -> Any:
+    def __call__(self, turn: Turn, room: AgentRoom) -> Any:
         return self.function(turn, room)
 
     def __repr__(self) -> str:
         return f"<agent {self.name!r}>"
 
     def use_language_model(self, model: AIProvider | None) -> None:
-        """What `Room.llm` asks. Its owner starts and closes it, not the agent."""
+        """What `AgentRoom.llm` asks. Its owner starts and closes it, not the agent."""
         self._model = model
         self.model_name = model.model_name if model is not None else ""
 
@@ -125,7 +125,7 @@ class _Run:
         self._known = _state_json(self._turn.state)
         self._facts: dict[str, Any] = {}
         self._told: dict[str, Any] = {}
-        self._room = Room(
+        self._room = AgentRoom(
             id=context.room_id,
             participants=names_of(context.messages),
             metadata=dict(context.metadata),
@@ -195,8 +195,8 @@ def agent(function: AgentFunction | None = None, /, **options: Any) -> Any:
     `name` is shown in rooms (default: the function's); `description` says what it is (default: the
     docstring's first line). `phrases` are sentences it understands: recognisers with a closed
     vocabulary listen for their words. `suggestions` are shown as examples (default: the first
-    phrases). `system` and `tools` are what `Room.llm` uses. `ConfigurationError` if the function
-    can't be one.
+    phrases). `system` and `tools` are what `AgentRoom.llm` uses. `ConfigurationError` if the
+    function can't be one.
     """
     if function is not None:
         return FunctionAgent(function)

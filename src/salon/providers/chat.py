@@ -16,6 +16,8 @@ from salon.core.ports.ai import (
     AIToolCall,
     ResponseMetadata,
     TextDelta,
+    ThinkingDelta,
+    attributed,
 )
 from salon.providers.errors import AIProviderError
 
@@ -61,7 +63,7 @@ def request_of(context: AIContext, model: str) -> dict[str, Any]:
 
 
 def messages_of(context: AIContext) -> Iterator[dict[str, Any]]:
-    """The prompt, what the recipient can take (R59), and the history.
+    """The prompt, with what the recipient can take (R59), and the history.
 
     Where several people speak, each of their messages begins with its speaker's name: many
     models never see the field `name`.
@@ -69,16 +71,13 @@ def messages_of(context: AIContext) -> Iterator[dict[str, Any]]:
     prompt = [context.system_prompt] if context.system_prompt else []
     if context.spoken:
         prompt.append(SPOKEN)
-    elif context.target_media_types != ("text",):
-        prompt.append(f"The recipient can take: {', '.join(context.target_media_types)}.")
     if prompt:
         yield {"role": "system", "content": "\n\n".join(prompt)}
-    several = len({m.name for m in context.messages if m.role == "user" and m.name}) > 1
-    for message in context.messages:
-        yield from _messages(message, several)
+    for message in attributed(context).messages:
+        yield from _messages(message)
 
 
-def _messages(message: AIMessage, several: bool) -> Iterable[dict[str, Any]]:
+def _messages(message: AIMessage) -> Iterable[dict[str, Any]]:
     if message.role == "tool":
         for result in message.tool_results:
             content = f"Error: {result.content}" if result.is_error else result.content
@@ -87,11 +86,9 @@ def _messages(message: AIMessage, several: bool) -> Iterable[dict[str, Any]]:
     if not message.text and not message.tool_calls:
         return
     mapped: dict[str, Any] = {"role": message.role, "content": message.text or None}
-    if message.name and message.role == "user":
-        if several:
-            mapped["content"] = f"{message.name}: {message.text}"
-        if name := _NOT_IN_NAME.sub("_", message.name).strip("_")[:64]:
-            mapped["name"] = name
+    name = _NOT_IN_NAME.sub("_", message.name or "").strip("_")[:64]
+    if name and message.role == "user":
+        mapped["name"] = name
     if message.tool_calls:
         mapped["tool_calls"] = [
             {
@@ -127,8 +124,8 @@ class ChunkReader:
         self._facts: dict[str, Any] = {}
         self._half = ""
 
-    def read(self, data: str) -> Iterator[TextDelta]:
-        """The text in one event's data. `AIProviderError` if it is an error or no chunk."""
+    def read(self, data: str) -> Iterator[TextDelta | ThinkingDelta]:
+        """What one event's data says at once. `AIProviderError` if it is an error or no chunk."""
         if data.strip() == "[DONE]":
             self.complete = True
             return
@@ -168,9 +165,12 @@ class ChunkReader:
             raise self._error(f"broke off: {error_text(chunk)}", retryable=True)
         return chunk
 
-    def _choice(self, choice: Mapping[str, Any]) -> Iterator[TextDelta]:
+    def _choice(self, choice: Mapping[str, Any]) -> Iterator[TextDelta | ThinkingDelta]:
         delta = choice.get("delta")
         if isinstance(delta, dict):
+            thought = delta.get("reasoning_content") or delta.get("reasoning")
+            if isinstance(thought, str):
+                yield ThinkingDelta(mended(thought))
             if isinstance(text := delta.get("content"), str) and (text := self._whole(text)):
                 yield TextDelta(text)
             calls = delta.get("tool_calls")

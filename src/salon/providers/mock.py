@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable
 
 from salon.base import SYSTEM_CLOCK, Clock
-from salon.core.ports.ai import AIContext, AIProvider, AIStreamPart, TextDelta
+from salon.core.ports.ai import AIContext, AIProvider, AIResponse, AIStreamPart, TextDelta
 from salon.providers.errors import AIProviderError
 
-Reply = str | Iterable[str | AIStreamPart | Exception]
+Reply = str | AIResponse | Iterable[str | AIStreamPart | Exception]
 
 
 class MockAIProvider(AIProvider):
     """Gives the replies of `script`, one for each generation, then `AIProviderError`.
 
-    A reply is a text, or parts: texts, tool calls, metadata, and exceptions, which are raised at
-    their place. `delay` seconds of `clock` pass before each part. `contexts` holds what was
-    asked; `closed` counts generations that were closed before their end.
+    `responses` is a script that begins again at its end; so is `ai_responses`, of whole answers. A
+    reply is a text, a whole answer, or parts: texts, tool calls, metadata, and exceptions, which
+    are raised at their place. `delay` seconds of `clock` pass before each part. `contexts` holds
+    what was asked; `closed` counts generations that were closed before their end.
     """
 
     name = "mock"
@@ -26,10 +27,15 @@ class MockAIProvider(AIProvider):
         self,
         script: Iterable[Reply] = ("Hello.",),
         *,
+        responses: Iterable[Reply] | None = None,
+        ai_responses: Iterable[AIResponse] | None = None,
         delay: float = 0.0,
         clock: Clock = SYSTEM_CLOCK,
         repeat: bool = False,
     ) -> None:
+        for given in (responses, ai_responses):
+            if given is not None:
+                script, repeat = given, True
         self._script = [
             _parts(reply) for reply in ([script] if isinstance(script, str) else script)
         ]
@@ -39,6 +45,11 @@ class MockAIProvider(AIProvider):
         self.contexts: list[AIContext] = []
         self.closed = 0
         self.started = False
+
+    @property
+    def calls(self) -> list[AIContext]:
+        """The same as `contexts`."""
+        return self.contexts
 
     async def start(self) -> None:
         self.started = True
@@ -66,5 +77,7 @@ class MockAIProvider(AIProvider):
 
 
 def _parts(reply: Reply) -> list[AIStreamPart | Exception]:
+    if isinstance(reply, AIResponse):
+        return list(reply.parts())
     given = [reply] if isinstance(reply, str) else reply
     return [TextDelta(part) if isinstance(part, str) else part for part in given]

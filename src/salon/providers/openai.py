@@ -94,8 +94,8 @@ class OpenAIProvider(AIProvider):
             await client.aclose()
 
     async def generate_stream(self, context: AIContext) -> AsyncGenerator[AIStreamPart, None]:
-        """Text as it comes, then tool calls, then counts. `AIProviderError` says what failed;
-        text that came before stays said. Closing it ends the HTTP stream."""
+        """Text and thoughts as they come, then tool calls, then counts. `AIProviderError` says what
+        failed; text that came before stays said. Closing it ends the HTTP stream."""
         client = self._opened()
         reader = ChunkReader(self.name, self._ids)
         async with aclosing(self._events(client, context)) as events:

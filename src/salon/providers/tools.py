@@ -7,10 +7,11 @@ import inspect
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, overload
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import to_json
 
 from salon.base import ConfigurationError, UnavailableError
 from salon.core.ports.ai import AITool, AIToolCall, AIToolResult
@@ -125,6 +126,9 @@ class ToolBox:
     def __len__(self) -> int:
         return len(self._tools)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._tools
+
     def __iter__(self) -> Iterator[Tool]:
         return iter(self._tools.values())
 
@@ -133,8 +137,9 @@ class ToolBox:
         """What the model is told, for `AIContext.tools`."""
         return tuple(made.spec for made in self)
 
-    async def run(self, call: AIToolCall) -> AIToolResult:
-        """Run one call. What goes wrong is a result too, as text the model can act on."""
+    async def run(self, call: AIToolCall, *, max_result: int = MAX_RESULT) -> AIToolResult:
+        """Run one call. What goes wrong is a result too, as text the model can act on. Of a result
+        longer than `max_result` characters the rest is cut off."""
         made = self._tools.get(call.name)
         if made is None:
             known = ", ".join(self._tools) or "none"
@@ -143,7 +148,8 @@ class ToolBox:
             named = made.arguments(call.arguments)
         except ValidationError as error:
             return _error(call, f"wrong arguments for {call.name}: {_problems(error)}")
-        return await self._run(made, call, named)
+        done = await self._run(made, call, named)
+        return replace(done, content=shortened(done.content, max_result))
 
     async def _run(self, made: Tool, call: AIToolCall, named: dict[str, Any]) -> AIToolResult:
         limit = made.timeout or self.timeout
@@ -156,7 +162,7 @@ class ToolBox:
                     value = await self._threads.run(made.function, **named)
                     if inspect.isawaitable(value):
                         value = await value
-            return AIToolResult(call.id, _text(value))
+            return AIToolResult(call.id, text_of(value))
         except UnavailableError as error:
             return _error(call, f"{call.name} can't run now: {error}")
         except (Exception, SystemExit, asyncio.CancelledError) as error:  # the user's code
@@ -170,7 +176,7 @@ class ToolBox:
 
 
 def _error(call: AIToolCall, text: str) -> AIToolResult:
-    return AIToolResult(call.id, _bounded(text), is_error=True)
+    return AIToolResult(call.id, shortened(text), is_error=True)
 
 
 def _problems(error: ValidationError) -> str:
@@ -182,20 +188,22 @@ def _problems(error: ValidationError) -> str:
     return "; ".join(shown)
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """What a tool returned, as the model reads it: text as it is, anything else as JSON."""
     if value is None:
         return "done"
     if isinstance(value, str):
-        return _bounded(value)
+        return value
     if isinstance(value, BaseModel):
-        return _bounded(value.model_dump_json())
+        return value.model_dump_json()
     try:
-        return _bounded(to_json(value).decode())
-    except PydanticSerializationError:
-        return _bounded(str(value))
+        return to_json(value).decode()
+    except (ValueError, RecursionError):  # not JSON, or without an end
+        return str(value)
 
 
-def _bounded(text: str) -> str:
-    if len(text) <= MAX_RESULT:
+def shortened(text: str, limit: int = MAX_RESULT) -> str:
+    """At most `limit` characters of `text`, and a note if that is not all."""
+    if len(text) <= limit:
         return text
-    return f"{text[:MAX_RESULT]}\n[cut: {len(text)} characters in all]"
+    return f"{text[:limit]}\n[cut: {len(text)} characters in all]"

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from salon.base import ConfigurationError
-from salon.core.ports.ai import AIContext, AIMessage, AIProvider, TextDelta
+from salon.core.ports.ai import (
+    AIContext,
+    AIMessage,
+    AIProvider,
+    ResponseMetadata,
+    TextDelta,
+    ToolRunner,
+)
 from salon.providers.toolloop import run_with_tools
 from salon.providers.tools import ToolBox
 
@@ -44,7 +51,7 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class AgentRoom:
     """The room as an agent sees it, and its way to the language model."""
 
     id: str
@@ -82,14 +89,16 @@ class Room:
                 "no language model is set: set SALON_LLM_BASE_URL and SALON_LLM_MODEL"
             )
         context = self._context_for(turn, system)
-        box = self._tools if tools is None else ToolBox(tools)
+        box: ToolRunner = (self._tools if tools is None else ToolBox(tools)) or ToolBox()
+        if context.guard is not None:
+            box = context.guard(box)
         facts: Mapping[str, Any] = {}
-        parts = run_with_tools(self._model, context, box or ToolBox(), max_rounds=max_rounds)
+        parts = run_with_tools(self._model, context, box, max_rounds=max_rounds)
         try:
             async for part in parts:
                 if isinstance(part, TextDelta):
                     yield part.text
-                else:
+                elif isinstance(part, ResponseMetadata):
                     facts = part.data
         finally:
             await parts.aclose()
@@ -101,11 +110,14 @@ class Room:
         text = turn if isinstance(turn, str) else turn.text
         before = context.messages[:-1]
         last = context.messages[-1] if context.messages else AIMessage("user")
+        own = system or self._system
+        if own is not None:  # what the framework has to say stays (R59)
+            own = "\n\n".join((own, *context.notes))
         return replace(
             context,
-            messages=(*before, replace(last, text=text)),
-            system_prompt=system or self._system or context.system_prompt,
-            tools=(),
+            messages=[*before, replace(last, text=text)],
+            system_prompt=own or context.system_prompt,
+            tools=[],
         )
 
 
@@ -123,7 +135,7 @@ def turn_of(context: AIContext) -> Turn:
     )
 
 
-def state_of(messages: tuple[AIMessage, ...]) -> dict[str, Any]:
+def state_of(messages: Sequence[AIMessage]) -> dict[str, Any]:
     """A copy of the state kept with the agent's latest answer that has one."""
     for message in reversed(messages):
         state = message.metadata.get("state") if message.role == "assistant" else None
@@ -132,7 +144,7 @@ def state_of(messages: tuple[AIMessage, ...]) -> dict[str, Any]:
     return {}
 
 
-def names_of(messages: tuple[AIMessage, ...]) -> tuple[str, ...]:
+def names_of(messages: Sequence[AIMessage]) -> tuple[str, ...]:
     """Names of those who spoke, each once."""
     return tuple(dict.fromkeys(m.name for m in messages if m.role == "user" and m.name))
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from salon.base import MissingExtraError
+from salon.core.memory.store import InMemoryStore
+from salon.core.ports.store import ConversationStore
 from salon.store.factory import Stores, make_stores
 
 if TYPE_CHECKING:
@@ -18,12 +20,16 @@ if TYPE_CHECKING:
     from salon.store.postgres import PostgresDatabase, PostgresStore
     from salon.store.sql import SqlStore
     from salon.store.sqlite import SqliteDatabase
+    from salon.store.sqlite_file import SQLiteStore
 
 __all__ = [
+    "ConversationStore",
     "Database",
+    "InMemoryStore",
     "OutcomeUnknownError",
     "PostgresDatabase",
     "PostgresStore",
+    "SQLiteStore",
     "SqlCallLog",
     "SqlStore",
     "SqliteDatabase",
@@ -36,6 +42,7 @@ _LAZY = {
     "OutcomeUnknownError": "errors",
     "PostgresDatabase": "postgres",
     "PostgresStore": "postgres",
+    "SQLiteStore": "sqlite_file",
     "SqlCallLog": "calls",
     "SqlStore": "sql",
     "SqliteDatabase": "sqlite",

@@ -18,15 +18,21 @@ from sqlalchemy import (
     String,
     any_,
     bindparam,
+    case,
+    cast,
     func,
     insert,
     select,
+    true,
     update,
 )
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from salon.base import SalonError, UnavailableError
 from salon.core.errors import RoomNotFoundError
+from salon.core.ports.store import EventNotFoundError
+from salon.models import RoomEvent, RoomStatus
+from salon.store import rows as models
 from salon.store.database import Database, Transact
 from salon.store.schema import UtcDateTime, events, rooms
 
@@ -36,18 +42,6 @@ GROUP = 64
 SCAN = 256
 """Commits looked at for one transaction at most: those of rooms being written must wait."""
 
-_AT = bindparam("at", type_=UtcDateTime)
-_COUNT = (
-    update(rooms)
-    .where(rooms.c.id == bindparam("this"))
-    .values(
-        event_count=rooms.c.event_count + bindparam("more"),
-        latest_index=func.coalesce(rooms.c.latest_index, -1) + bindparam("more"),
-        updated_at=_AT,
-        last_activity_at=_AT,
-    )
-    .returning(rooms.c.latest_index)
-)
 # PostgreSQL counts for many rooms in one statement, after locking them in order.
 _IDS = bindparam("ids", type_=ARRAY(String))
 _LOCK_ALL = (
@@ -60,20 +54,53 @@ _GIVEN = (
     func.unnest(
         _IDS,
         bindparam("more", type_=ARRAY(BigInteger)),
+        bindparam("turns", type_=ARRAY(BigInteger)),
         bindparam("at", type_=ARRAY(UtcDateTime)),
+        bindparam("since", type_=ARRAY(BigInteger)),
     )
-    .table_valued(Column("id", String), Column("more", BigInteger), Column("at", UtcDateTime))
+    .table_valued(
+        Column("id", String),
+        Column("more", BigInteger),
+        Column("turns", BigInteger),
+        Column("at", UtcDateTime),
+        Column("since", BigInteger),
+    )
     .render_derived(name="given")
+)
+
+
+def _counters(more: Any, turns: Any, at: Any, since: Any) -> dict[str, Any]:
+    """What a commit of `more` events and `turns` changes of earlier ones moves (R99)."""
+    idle = cast(rooms.c.inactive_after_seconds, BigInteger) * 1_000_000
+    pausing = (rooms.c.status == str(RoomStatus.ACTIVE)) & idle.is_not(None)
+    return {
+        "event_count": rooms.c.event_count + more,
+        "latest_index": func.coalesce(rooms.c.latest_index, -1) + more,
+        "revision": rooms.c.revision + turns,
+        "updated_at": at,
+        "last_activity_at": at,
+        "due_at": case((pausing, since + idle), else_=rooms.c.due_at),
+        "pending": true(),
+    }
+
+
+_COUNT = (
+    update(rooms)
+    .where(rooms.c.id == bindparam("this"))
+    .values(
+        _counters(
+            bindparam("more", type_=BigInteger),
+            bindparam("turns", type_=BigInteger),
+            bindparam("at", type_=UtcDateTime),
+            bindparam("since", type_=BigInteger),
+        )
+    )
+    .returning(rooms.c.latest_index)
 )
 _COUNT_ALL = (
     update(rooms)
     .where(rooms.c.id == _GIVEN.c.id)
-    .values(
-        event_count=rooms.c.event_count + _GIVEN.c.more,
-        latest_index=func.coalesce(rooms.c.latest_index, -1) + _GIVEN.c.more,
-        updated_at=_GIVEN.c.at,
-        last_activity_at=_GIVEN.c.at,
-    )
+    .values(_counters(_GIVEN.c.more, _GIVEN.c.turns, _GIVEN.c.at, _GIVEN.c.since))
     .returning(rooms.c.id, rooms.c.latest_index)
 )
 _ADD_ONE = insert(events)
@@ -82,11 +109,13 @@ _ADD_MANY = insert(events).returning(events.c.room_id)  # makes it one statement
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Commit:
-    """Rows of one room that are stored together or not at all; `first` gets their first index."""
+    """Rows of one room that are stored, and an earlier event that is changed, together or not at
+    all; `first` gets the first index of the rows."""
 
     room_id: str
     at: datetime
     rows: Sequence[dict[str, Any]]
+    target: RoomEvent | None
     first: asyncio.Future[int]
 
 
@@ -108,15 +137,22 @@ class Committer:
         self._lanes = 0
         self._scheduled = False
 
-    async def commit(self, room_id: str, rows: Sequence[dict[str, Any]], at: datetime) -> int:
-        """The index of the first of `rows`, which get consecutive ones.
+    async def commit(
+        self,
+        room_id: str,
+        rows: Sequence[dict[str, Any]],
+        at: datetime,
+        target: RoomEvent | None = None,
+    ) -> int:
+        """The index of the first of `rows`, which get consecutive ones. `target` must not change
+        any more.
 
-        Raises `RoomNotFoundError`, `IntegrityError`, and what `Database.write` does. Cancelling
-        cancels it if it has not begun.
+        Raises `RoomNotFoundError`, `EventNotFoundError`, `IntegrityError`, and what
+        `Database.write` does. Cancelling cancels it if it has not begun.
         """
         self._database.check_open()
         loop = asyncio.get_running_loop()
-        commit = _Commit(room_id, at, rows, loop.create_future())
+        commit = _Commit(room_id, at, rows, target, loop.create_future())
         self._waiting.append(commit)
         self._schedule(loop)
         return await commit.first
@@ -212,25 +248,67 @@ def _store(connection: Connection, group: Sequence[_Commit]) -> list[int | None]
         connection.execute(_ADD_ONE, numbered[0])
     elif numbered:
         connection.execute(_ADD_MANY, numbered)
+    for commit in group:
+        if commit.target is not None and commit.room_id in counted:
+            _change_target(connection, commit.target)
     return [firsts.get(id(commit)) for commit in group]
+
+
+def _change_target(connection: Connection, target: RoomEvent) -> None:
+    if change_event(connection, target) is None:
+        raise EventNotFoundError(target.room_id, target.id)
+
+
+def change_event(connection: Connection, event: RoomEvent) -> RoomEvent | None:
+    """Replace what may change of a stored event; what is stored then, None if it is unknown."""
+    this = (events.c.room_id == event.room_id) & (events.c.id == event.id)
+    kept = select(events.c["index"], events.c.idempotency_key, events.c.delivery_results)
+    row = connection.execute(kept.where(this)).first()
+    if row is None:
+        return None
+    index, key, results = row
+    changes = {
+        "index": index,
+        "idempotency_key": key,
+        "delivery_results": models.from_json(results),
+    }
+    changed = event.model_copy(update=changes)
+    connection.execute(update(events).where(this).values(models.changed_event_row(changed)))
+    return changed
+
+
+def lock_rooms(connection: Connection, room_ids: Sequence[str]) -> None:
+    """Lock several rooms, in the same order whoever does it; SQLite has one writer anyhow."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_LOCK_ALL, {"ids": list(room_ids)})
 
 
 def _count(connection: Connection, by_room: Mapping[str, Sequence[_Commit]]) -> dict[str, int]:
     """Move the counters of the rooms that exist; their new last index."""
-    if len(by_room) > 1 and connection.dialect.name == "postgresql":
-        ids = list(by_room)
-        connection.execute(_LOCK_ALL, {"ids": ids})
-        more = [_rows_of(commits) for commits in by_room.values()]
-        at = [commits[-1].at for commits in by_room.values()]
-        found = connection.execute(_COUNT_ALL, {"ids": ids, "more": more, "at": at})
+    moves = [_move(room_id, commits) for room_id, commits in by_room.items()]
+    if len(moves) > 1 and connection.dialect.name == "postgresql":
+        lock_rooms(connection, list(by_room))
+        given = {name: [move[name] for move in moves] for name in moves[0]}
+        given["ids"] = given.pop("this")
+        found = connection.execute(_COUNT_ALL, given)
         return {row.id: row.latest_index for row in found}
     counted: dict[str, int] = {}
-    for room_id, commits in by_room.items():
-        values = {"this": room_id, "at": commits[-1].at, "more": _rows_of(commits)}
-        last: int | None = connection.execute(_COUNT, values).scalar()
+    for move in moves:
+        last: int | None = connection.execute(_COUNT, move).scalar()
         if last is not None:
-            counted[room_id] = last
+            counted[move["this"]] = last
     return counted
+
+
+def _move(room_id: str, commits: Sequence[_Commit]) -> dict[str, Any]:
+    at = commits[-1].at
+    return {
+        "this": room_id,
+        "more": _rows_of(commits),
+        "turns": sum(commit.target is not None for commit in commits),
+        "at": at,
+        "since": models.microseconds(at),
+    }
 
 
 def _rows_of(commits: Iterable[_Commit]) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from salon.base import SYSTEM_CLOCK, Clock, ConfigurationError, MissingExtraError
 from salon.core.memory.calls import MemoryCallLog
-from salon.core.memory.store import MemoryStore
+from salon.core.memory.store import InMemoryStore
 from salon.core.ports.calls import CallLog
 from salon.core.ports.store import ConversationStore
 
@@ -42,7 +42,7 @@ def make_stores(url: str, *, clock: Clock = SYSTEM_CLOCK) -> Stores:
     "postgres" extra.
     """
     if url in ("memory://", "memory:"):
-        return Stores(MemoryStore(clock=clock), MemoryCallLog())
+        return Stores(InMemoryStore(clock=clock), MemoryCallLog())
     if url.partition("//")[0] in _POSTGRES:
         return _postgres(url, clock)
     path = _sqlite_path(url)

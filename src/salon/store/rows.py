@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import RowMapping
 
 from salon.core.ports.calls import CallRecord
+from salon.core.ports.store import due_at
 from salon.models import (
     ChannelBinding,
     Observation,
@@ -19,11 +20,14 @@ from salon.models import (
     RoomTimers,
     Task,
 )
+from salon.models.identity import Identity
 
-Row = RowMapping
+Row = Mapping[Any, Any]
 
 _OBJECT = TypeAdapter(dict[str, Any])
 _APART = {"index", "delivery_results"}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def to_json(value: Mapping[str, Any]) -> str:
@@ -37,6 +41,13 @@ def from_json(text: str) -> dict[str, Any]:
     return value
 
 
+def microseconds(at: datetime | None) -> int | None:
+    """Since 1970. A naive instant counts as UTC."""
+    if at is None:
+        return None
+    return ((at.replace(tzinfo=UTC) if at.tzinfo is None else at) - _EPOCH) // _MICROSECOND
+
+
 def room_row(room: Room) -> dict[str, Any]:
     return {
         "id": room.id,
@@ -44,6 +55,7 @@ def room_row(room: Room) -> dict[str, Any]:
         "status": str(room.status),
         "created_at": room.created_at,
         "updated_at": room.updated_at,
+        "paused_at": room.paused_at,
         "closed_at": room.closed_at,
         "inactive_after_seconds": room.timers.inactive_after_seconds,
         "closed_after_seconds": room.timers.closed_after_seconds,
@@ -53,6 +65,9 @@ def room_row(room: Room) -> dict[str, Any]:
         "latest_index": room.latest_index,
         "agent_response_policy": str(room.agent_response_policy),
         "delivered_index": room.delivered_index,
+        "revision": room.revision,
+        "due_at": microseconds(due_at(room)),
+        "pending": room.delivered_index < (-1 if room.latest_index is None else room.latest_index),
     }
 
 
@@ -63,6 +78,7 @@ def room_from(row: Row) -> Room:
         status=row["status"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        paused_at=row["paused_at"],
         closed_at=row["closed_at"],
         timers=RoomTimers(
             inactive_after_seconds=row["inactive_after_seconds"],
@@ -74,15 +90,25 @@ def room_from(row: Row) -> Room:
         latest_index=row["latest_index"],
         agent_response_policy=row["agent_response_policy"],
         delivered_index=row["delivered_index"],
+        revision=row["revision"],
     )
 
 
 def event_row(event: RoomEvent) -> dict[str, Any]:
     """All but the index, which the transaction assigns (R95)."""
-    return {
+    key = event.idempotency_key
+    return changed_event_row(event) | {
         "room_id": event.room_id,
         "id": event.id,
-        "idempotency_key": event.idempotency_key,
+        "idempotency_key": key,
+        "idempotency_channel_id": None if key is None else event.source.channel_id,
+        "delivery_results": to_json(event.delivery_results),
+    }
+
+
+def changed_event_row(event: RoomEvent) -> dict[str, Any]:
+    """What may differ once an event is stored; `set_delivery_results` has its own way."""
+    return {
         "type": str(event.type),
         "status": str(event.status),
         "visibility": event.visibility,
@@ -91,9 +117,9 @@ def event_row(event: RoomEvent) -> dict[str, Any]:
         "participant_id": event.source.participant_id,
         "correlation_id": event.correlation_id,
         "parent_event_id": event.parent_event_id,
+        "responds_to": event.responds_to,
         "created_at": event.created_at,
         "document": event.model_dump_json(exclude=_APART),
-        "delivery_results": to_json(event.delivery_results),
     }
 
 
@@ -109,6 +135,7 @@ def binding_row(binding: ChannelBinding) -> dict[str, Any]:
         "room_id": binding.room_id,
         "channel_id": binding.channel_id,
         "channel_type": str(binding.channel_type),
+        "recipient": binding.recipient,
         "document": binding.model_dump_json(),
     }
 
@@ -122,6 +149,7 @@ def participant_row(participant: Participant) -> dict[str, Any]:
         "room_id": participant.room_id,
         "id": participant.id,
         "status": str(participant.status),
+        "external_id": participant.external_id,
         "document": participant.model_dump_json(),
     }
 
@@ -153,6 +181,18 @@ def observation_row(observation: Observation) -> dict[str, Any]:
 
 def observation_from(row: Row) -> Observation:
     return Observation.model_validate_json(row["document"])
+
+
+def identity_row(identity: Identity) -> dict[str, Any]:
+    return {
+        "id": identity.id,
+        "organization_id": identity.organization_id,
+        "document": identity.model_dump_json(),
+    }
+
+
+def identity_from(row: Row) -> Identity:
+    return Identity.model_validate_json(row["document"])
 
 
 def call_row(record: CallRecord) -> dict[str, Any]:

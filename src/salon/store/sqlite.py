@@ -85,3 +85,11 @@ def _set_pragmas(connection: Any, _record: Any) -> None:
 
 def _begin_immediate(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "SQLiteStore":  # RoomKit has it here
+        from salon.store.sqlite_file import SQLiteStore
+
+        return SQLiteStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

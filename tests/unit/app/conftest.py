@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import queue
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,28 @@ import pytest
 from starlette.testclient import TestClient
 
 from salon.app.application import create_app
-from salon.app.house import AgentInfo, EngineInfo, House, TextPeer, TimelinePage
+from salon.app.guests import Guests
+from salon.app.house import AgentInfo, EngineInfo, House, TextPeer
 from salon.app.metrics import Metrics
 from salon.app.routes.pages import WebFiles
 from salon.app.settings import Settings
+from salon.base import LOCAL, Principal
+from salon.channels.websocket import WebSocketChannel
+from salon.core import RoomKit
+from salon.models import (
+    ChannelType,
+    EventSource,
+    EventStatus,
+    EventType,
+    Room,
+    RoomEvent,
+    TextContent,
+)
 from salon.transport.asgi import serve_asgi
 from salon.transport.sockets import MediaSocket, Refusal, SocketHandler, UpgradeRequest
 
 KEY = "a-key-of-enough-length"
+WRITTEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 class EchoHandler(SocketHandler):
@@ -86,50 +101,57 @@ class FakeGateway:
         self.handlers.clear()
 
 
-def message(index: int, name: str, body: str, **metadata: Any) -> dict[str, Any]:
-    return {
-        "id": f"e{index}",
-        "index": index,
-        "type": "message",
-        "source": {"channel_id": "text", "participant_id": name.lower()},
-        "content": {"type": "text", "body": body},
-        "metadata": {"sender_name": name, **metadata},
-        "created_at": "2026-01-02T03:04:05Z",
-    }
+def message(index: int, name: str, body: str, **metadata: Any) -> RoomEvent:
+    return RoomEvent(
+        id=f"e{index}",
+        room_id="r1",
+        source=EventSource(
+            channel_id="text", channel_type=ChannelType.WEBSOCKET, participant_id=name.lower()
+        ),
+        content=TextContent(body=body),
+        status=EventStatus.DELIVERED,
+        metadata={"sender_name": name, **metadata},
+        created_at=WRITTEN,
+    )
 
 
-class FakeRooms:
-    """One room with a few messages."""
+EVENTS = (
+    message(0, "Ada", "Hello\nthere."),
+    message(1, "Salon", "Good mor", interrupted=True),
+    message(2, "Salon", "joined").model_copy(update={"type": EventType.SYSTEM}),
+)
 
-    def __init__(self) -> None:
-        self.events = [
-            message(0, "Ada", "Hello\nthere."),
-            message(1, "Salon", "Good mor", interrupted=True),
-            {**message(2, "Salon", "joined"), "type": "system"},
-        ]
-        self.created = 0
 
-    async def create(self) -> str:
+def at_once(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run what never waits, as everything in the memory store."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("it waited")
+
+
+class CountedRooms(Guests):
+    """Counts the rooms it makes."""
+
+    created = 0
+
+    async def create(self, *args: Any, **options: Any) -> Room:
         self.created += 1
-        return f"room{self.created}"
-
-    async def describe(self, room_id: str) -> dict[str, Any] | None:
-        return {"id": room_id} if room_id == "r1" else None
-
-    async def timeline(
-        self, room_id: str, *, before_index: int | None, limit: int
-    ) -> TimelinePage | None:
-        if room_id != "r1":
-            return None
-        older = [e for e in self.events if before_index is None or e["index"] < before_index]
-        return TimelinePage(older[-limit:], len(older) > limit)
+        return await super().create(*args, **options)
 
 
 class FakeTexts:
     """Echoes JSON until told to fail."""
 
     async def serve(
-        self, peer: TextPeer, room_id: str, participant_id: str | None, name: str | None
+        self,
+        peer: TextPeer,
+        room_id: str,
+        participant_id: str | None,
+        name: str | None,
+        *,
+        principal: Principal = LOCAL,
     ) -> None:
         await peer.send({"type": "hello", "room_id": room_id, "participant_id": participant_id})
         while True:
@@ -140,10 +162,17 @@ class FakeTexts:
 
 
 def fake_house(settings: Settings) -> House:
+    """A house with the room ``r1``, in which a few things were said."""
+    kit = RoomKit()
+    kit.register_channel(WebSocketChannel())
+    at_once(kit.store.create_room(Room(id="r1", created_at=WRITTEN)))
+    for event in EVENTS:
+        at_once(kit.store.commit_event(event, at=WRITTEN))
     return House(
         settings=settings,
         metrics=Metrics(),
-        rooms=FakeRooms(),
+        kit=kit,
+        rooms=CountedRooms(kit, ("websocket",)),
         gateway=FakeGateway(),
         texts=FakeTexts(),
         describe_agent=lambda: AgentInfo("Test agent", "answers tests", ("hello",)),
@@ -192,3 +221,21 @@ def client(settings: Settings, no_files: WebFiles) -> Client:
         return TestClient(app, base_url=url, client=(address, 40000))
 
     return make
+
+
+@pytest.fixture
+async def api(settings: Settings) -> AsyncIterator[Any]:
+    """The interface of a server without keys."""
+    from .rest import serving
+
+    async with serving(settings) as made:
+        yield made
+
+
+@pytest.fixture
+async def guarded_api(settings: Settings) -> AsyncIterator[Any]:
+    """The interface of a server with a master key and the keys of two organizations."""
+    from .rest import serving
+
+    async with serving(settings, keys=True) as made:
+        yield made

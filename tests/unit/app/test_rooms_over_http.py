@@ -35,10 +35,17 @@ def record(settings: Settings, room_id: str, name: str, seconds: float, ended: i
 
 def test_a_room_is_made_and_described(client: Client) -> None:
     browser = client()
-    assert browser.post("/rooms").json() == {"id": "room1"}
-    assert browser.get("/rooms/r1").json() == {"id": "r1"}
-    answer = browser.get("/rooms/nowhere")
-    assert (answer.status_code, answer.json()["detail"]) == (404, "no room 'nowhere'")
+    with browser:
+        made = browser.post("/rooms")
+        assert (made.status_code, made.json()["status"]) == (201, "active")
+        assert browser.get(f"/rooms/{made.json()['id']}").json()["channels"] == [
+            {"id": "websocket", "type": "websocket", "muted": False}
+        ]
+        answer = browser.get("/rooms/nowhere")
+        assert (answer.status_code, answer.json()) == (
+            404,
+            {"detail": "there is no room 'nowhere'", "code": "room_not_found"},
+        )
 
 
 def test_a_timeline_is_paged(client: Client) -> None:
@@ -71,7 +78,7 @@ def test_a_transcript_is_a_text_file_of_what_was_said(client: Client) -> None:
 def test_a_transcript_is_read_page_by_page_and_holds_everything_once(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("salon.app.routes.rooms._READ", 1)
+    monkeypatch.setattr("salon.app.routes.records._READ", 1)
     lines = client().get("/rooms/r1/transcript").text.splitlines()
     assert [line.partition("] ")[2] for line in lines] == [
         "Ada: Hello there.",
@@ -81,8 +88,9 @@ def test_a_transcript_is_read_page_by_page_and_holds_everything_once(
 
 def test_an_empty_room_has_an_empty_transcript(client: Client) -> None:
     browser = client()
-    browser.app.state.house.rooms.events.clear()  # type: ignore[attr-defined]
-    assert browser.get("/rooms/r1/transcript").text == ""
+    with browser:
+        browser.post("/rooms", json={"id": "empty", "channels": []})
+        assert browser.get("/rooms/empty/transcript").text == ""
 
 
 @pytest.mark.parametrize(

@@ -101,15 +101,30 @@ def test_a_weak_key_is_refused_without_showing_it(key: str) -> None:
     assert "SALON_API_KEY=(hidden)" in str(caught.value)
 
 
+OTHER_FORM = {"store_url", "ice_servers", "organization_keys", "twilio_auth_token"}
+
+
 def test_secrets_stay_out_of_the_repr() -> None:
     secrets = {
         variable.name: f"very-secret-value-{index}"
         for index, variable in enumerate(VARIABLES)
-        if variable.secret and variable.field not in {"store_url", "ice_servers"}
+        if variable.secret and variable.field not in OTHER_FORM
     }
     turn = '[{"urls": "turn:turn.example.org", "username": "u", "credential": "very-secret-turn"}]'
-    settings = load(secrets | {"SALON_ICE_SERVERS": turn})
-    assert set(settings.secrets()) == set(secrets.values()) | {"very-secret-turn"}
+    forms = {
+        "SALON_ICE_SERVERS": turn,
+        "SALON_ORGANIZATION_KEYS": "acme=very-secret-of-acme",
+        "SALON_TWILIO_AUTH_TOKEN": "very-secret-twilio",
+        "SALON_TWILIO_ACCOUNT_SID": "AC1",
+        "SALON_TWILIO_FROM_NUMBER": "+15551234567",
+        "SALON_PUBLIC_URL": "https://salon.example",
+    }
+    settings = load(secrets | forms)
+    assert set(settings.secrets()) == set(secrets.values()) | {
+        "very-secret-turn",
+        "very-secret-of-acme",
+        "very-secret-twilio",
+    }
     assert "very-secret" not in repr(settings.ice_servers)
     assert "very-secret" not in repr(settings)
 
@@ -187,3 +202,73 @@ def test_env_example_parses_when_everything_is_switched_on(tmp_path: Path) -> No
             value = variable.read(defaults[variable.name], variable.name)
             default = getattr(Settings(), variable.field)
             assert default is None or value == default or value == str(default), variable.name
+
+
+LONG_A, LONG_B = "a" * 20, "b" * 20
+
+
+def test_organizations_have_keys_of_their_own() -> None:
+    given = f" acme={LONG_A}, beta.inc={LONG_B} "
+    settings = load({"SALON_API_KEY": "m" * 20, "SALON_ORGANIZATION_KEYS": given})
+    assert dict(settings.organization_keys) == {"acme": LONG_A, "beta.inc": LONG_B}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("acme", "acme=KEY1"),
+        (f"ac me={LONG_A}", "acme=KEY1"),
+        ("acme=short", "at least 16"),
+        (f"acme={LONG_A},acme={LONG_B}", "twice"),
+        (f"acme={LONG_A},beta={LONG_A}", "are the same"),
+        (f"acme={'m' * 20}", "are the same"),
+    ],
+)
+def test_organization_keys_are_told_apart(given: str, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words) as refused:
+        load({"SALON_API_KEY": "m" * 20, "SALON_ORGANIZATION_KEYS": given})
+    assert LONG_A not in str(refused.value)
+
+
+def test_organization_keys_need_the_master_key() -> None:
+    with pytest.raises(ConfigurationError, match="SALON_API_KEY"):
+        load({"SALON_ORGANIZATION_KEYS": f"acme={LONG_A}"})
+
+
+TWILIO = {
+    "SALON_TWILIO_ACCOUNT_SID": "AC1",
+    "SALON_TWILIO_AUTH_TOKEN": "token",
+    "SALON_TWILIO_FROM_NUMBERS": "+15551234567, 12345",
+    "SALON_PUBLIC_URL": "https://salon.example/",
+}
+
+
+def test_twilio_needs_its_settings_together() -> None:
+    settings = load(TWILIO)
+    assert settings.twilio_from_numbers == ("+15551234567", "12345")
+    assert settings.public_url == "https://salon.example"
+    assert "salon.example" in settings.browser_policy.hosts
+    for name in TWILIO:
+        with pytest.raises(ConfigurationError, match="belong together"):
+            load({key: value for key, value in TWILIO.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SALON_TWILIO_FROM_NUMBERS", "0049 1"),
+        ("SALON_PUBLIC_URL", "salon.example"),
+        ("SALON_PUBLIC_URL", "ftp://salon.example"),
+        ("SALON_PUBLIC_URL", "https://salon.example/path"),
+        ("SALON_PUBLIC_URL", "https://salon.example:x"),
+        ("SALON_PUBLIC_URL", "https://me@salon.example"),
+    ],
+)
+def test_wrong_numbers_and_origins_are_named(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=name):
+        load(TWILIO | {name: value})
+
+
+def test_outgoing_webhooks_are_signed() -> None:
+    with pytest.raises(ConfigurationError, match="SALON_WEBHOOK_SECRET"):
+        load({"SALON_WEBHOOK_URL": "https://other.example/in"})

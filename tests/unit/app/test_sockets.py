@@ -77,7 +77,7 @@ def test_before_the_start_and_after_the_end_no_socket_opens(client: Client) -> N
 def test_a_room_that_ends_the_talk_closes_the_socket(client: Client) -> None:
     browser = client()
 
-    async def serve(peer: Any, *_: object) -> None:
+    async def serve(peer: Any, *_: object, **__: object) -> None:
         await peer.send({"type": "error"})
 
     browser.app.state.house.texts.serve = serve  # type: ignore[attr-defined]

@@ -191,7 +191,7 @@ async def test_a_bad_name_gets_one_error_and_no_seat(
     await rooms.sockets.serve(page, room_id, participant, None)
     (error,) = page.got
     assert (error["type"], error["code"]) == ("error", "bad_name")
-    assert await rooms.guests.describe(room_id) is None
+    assert not await rooms.kit.store.room_exists(room_id)
 
 
 async def test_a_page_that_does_not_read_is_evicted_and_told(

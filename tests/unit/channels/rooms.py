@@ -16,6 +16,7 @@ from salon.models import (
     ChannelCategory,
     ChannelOutput,
     ChannelType,
+    EventFilter,
     EventType,
     InboundMessage,
     InboundResult,
@@ -49,7 +50,7 @@ class Phone(Channel):
 
 async def furnish(kit: RoomKit, *channels: Channel, room_id: str = ROOM) -> None:
     """A room with these channels attached."""
-    if await kit.get_room(room_id) is None:
+    if await kit.store.get_room(room_id) is None:
         await kit.create_room(room_id)
     for channel in channels:
         if kit.channels.find(channel.channel_id) is None:
@@ -72,7 +73,9 @@ async def say(
 
 async def stored(kit: RoomKit, kind: EventType = EventType.MESSAGE) -> list[RoomEvent]:
     """What the timeline holds of a type, refused events too."""
-    return await kit.store.list_events(ROOM, limit=1000, types=(kind,), include_blocked=True)
+    return await kit.store.list_events(
+        ROOM, limit=1000, event_filter=EventFilter(event_types=[kind], include_blocked=True)
+    )
 
 
 async def bodies(kit: RoomKit) -> list[str | None]:

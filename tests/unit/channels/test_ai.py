@@ -167,7 +167,7 @@ async def test_R183_an_agent_gets_the_fallback_of_what_it_cannot_carry(
 async def test_R57_the_history_is_the_conversation_so_far_with_names(kit: RoomKit) -> None:
     provider = MockAIProvider(["one", "two"])
     await furnish(kit, Phone(), AIChannel(provider=provider))
-    await kit.add_member(ROOM, "ann", "sms", display_name="Ann")
+    await kit.add_member(ROOM, "sms", "ann", display_name="Ann")
     await say(kit, "first")
     await say(kit, "second", sender="bob", metadata={"sender_name": "Bob"})
     assert turns(provider.contexts[1]) == [
@@ -182,7 +182,7 @@ async def test_R57_the_history_is_the_conversation_so_far_with_names(kit: RoomKi
 async def test_R41_people_are_called_as_the_room_knows_them_now(kit: RoomKit) -> None:
     provider = MockAIProvider(["one", "two"])
     await furnish(kit, Phone(), AIChannel(provider=provider))
-    await kit.add_member(ROOM, "ann", "sms", display_name="Ann")
+    await kit.add_member(ROOM, "sms", "ann", display_name="Ann")
     await say(kit, "first", metadata={"sender_name": "Old"})
     await kit.rename_member(ROOM, "ann", "Anna")
     await say(kit, "second", metadata={"sender_name": "Old"})

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from salon.base import Clock
 from salon.channels.ai import AIChannel
 from salon.core.kit import RoomKit
 from salon.core.ports.ai import (
@@ -25,6 +26,7 @@ from salon.models import (
     SystemContent,
     TextContent,
 )
+from salon.models.ai import AIResponseEvent
 from salon.providers.errors import AIProviderError
 from salon.providers.mock import MockAIProvider
 from salon.providers.tools import ToolBox
@@ -60,15 +62,14 @@ async def test_R62_the_tool_loop_is_bounded(kit: RoomKit) -> None:
     result = await say(kit)
     assert isinstance(result.error, AIProviderError)
     assert len(provider.contexts) == 3
-    assert provider.contexts[2].tools == ()
+    assert provider.contexts[2].tools == []
 
 
 async def test_R61_the_tool_loop_ends_in_time(kit: RoomKit) -> None:
     call = AIToolCall("1", "add", {"a": 1, "b": 1})
     provider = MockAIProvider([[call]], repeat=True)
-    await furnish(
-        kit, Phone(), AIChannel(provider=provider, tools=ToolBox([add]), tool_loop_timeout=0.0)
-    )
+    agent = AIChannel(provider=provider, tools=ToolBox([add]), tool_loop_timeout_seconds=0.0)
+    await furnish(kit, Phone(), agent)
     result = await say(kit)
     assert isinstance(result.error, AIProviderError)
     assert "still calling tools" in str(result.error)
@@ -165,7 +166,24 @@ async def test_R66_a_completed_turn_is_told_once_with_its_text(kit: RoomKit) -> 
     heard = hear(kit)
     await furnish(kit, Phone(), AIChannel(provider=MockAIProvider([["Hel", "lo."]])))
     await say(kit)
-    assert heard == [{"channel_id": "agent", "text": "Hello."}]
+    (told,) = heard
+    assert isinstance(told, AIResponseEvent)
+    assert (told.channel_id, told.room_id, told.response_content) == ("agent", ROOM, "Hello.")
+    assert (told.round_count, told.tool_calls_count, told.loop_end_reason) == (1, 0, "completed")
+
+
+async def test_R66_a_turn_is_told_with_its_calls_counts_and_time(kit: RoomKit) -> None:
+    heard = hear(kit)
+    clock = VirtualTime()
+    call = AIToolCall("1", "add", {"a": 1, "b": 1})
+    counts = ResponseMetadata({"usage": {"output_token_count": 2}})
+    provider = MockAIProvider([[call, counts], ["2", counts]], delay=0.25, clock=clock)
+    await furnish(kit, Phone(), AIChannel(provider=provider, tools=[add], clock=clock))
+    await say(kit)
+    (told,) = heard
+    assert (told.round_count, told.tool_calls_count, told.latency_ms) == (2, 1, 1000)
+    assert told.usage == {"output_token_count": 4}
+    assert told.timestamp == clock.now()
 
 
 async def test_R66_a_turn_that_failed_is_not_told(kit: RoomKit) -> None:
@@ -242,6 +260,21 @@ async def test_an_agent_outside_a_framework_answers_without_hooks(kit: RoomKit) 
     stream = (await alone.on_event(event, binding, context)).response_stream
     assert stream is not None
     assert [text async for text in stream] == ["Hello."]
+
+
+class VirtualTime(Clock):
+    """Moves only when somebody sleeps."""
+
+    passed = 0.0
+
+    def time(self) -> float:
+        return self.passed
+
+    def monotonic(self) -> float:
+        return self.passed
+
+    async def sleep(self, seconds: float) -> None:
+        self.passed += seconds
 
 
 class Hanging(AIProvider):

@@ -277,7 +277,7 @@ async def test_an_unanswered_call_ends_without_a_trace() -> None:
         call.send({"command": "hangup"})
         assert await call.closed() == 1000
         await asyncio.sleep(0.1)
-        assert await rooms.kit.get_room("room") is None
+        assert await rooms.kit.store.get_room("room") is None
         assert call.names == ["hangup"]
 
 

@@ -244,7 +244,7 @@ async def test_R34_records_of_the_framework_are_not_shown(
     kit: RoomKit, web: WebSocketChannel
 ) -> None:
     reader = web.connect(ROOM)
-    await kit.add_member(ROOM, "bob", "sms", display_name="Bob")
+    await kit.add_member(ROOM, "sms", "bob", display_name="Bob")
     await kit.idle(ROOM)
     assert taken(reader) == []
     assert await stored(kit, EventType.PARTICIPANT_JOINED)

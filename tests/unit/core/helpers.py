@@ -17,6 +17,7 @@ from salon.models import (
     ChannelDirection,
     ChannelOutput,
     ChannelType,
+    EventFilter,
     EventSource,
     EventStatus,
     EventType,
@@ -228,7 +229,7 @@ class Stream:
 
 async def room_with(kit: RoomKit, *channels: Channel, room_id: str = ROOM) -> None:
     """A room with these channels attached."""
-    if await kit.get_room(room_id) is None:
+    if await kit.store.get_room(room_id) is None:
         await kit.create_room(room_id)
     for channel in channels:
         if kit.channels.find(channel.channel_id) is None:
@@ -238,7 +239,9 @@ async def room_with(kit: RoomKit, *channels: Channel, room_id: str = ROOM) -> No
 
 async def timeline(kit: RoomKit, room_id: str = ROOM) -> list[RoomEvent]:
     """Everything stored, refused events too."""
-    return await kit.store.list_events(room_id, limit=10_000, include_blocked=True)
+    return await kit.store.list_events(
+        room_id, limit=10_000, event_filter=EventFilter(include_blocked=True)
+    )
 
 
 async def messages(kit: RoomKit, room_id: str = ROOM) -> list[RoomEvent]:

@@ -9,10 +9,14 @@ import pytest
 from salon.core.framework import FrameworkEvent
 from salon.core.kit import RoomKit
 from salon.core.lanes import LaneClosedError, Lanes
+from salon.core.ports.transcoder import ContentTranscoder
 from salon.models import (
+    ChannelBinding,
     CompositeContent,
     DeleteContent,
+    EventContent,
     EventStatus,
+    EventType,
     HookTrigger,
     RoomContext,
     RoomEvent,
@@ -28,6 +32,7 @@ from .helpers import (
     messages,
     room_with,
     text,
+    timeline,
     words,
 )
 
@@ -122,13 +127,21 @@ async def test_R124_who_comes_after_the_commit_does_not_get_the_event(kit: RoomK
     assert slow.bodies == ["one", "two"]  # still in the plan (R124)
 
 
-async def test_R133_what_cannot_be_represented_is_not_delivered(
-    kit: RoomKit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Wordless(ContentTranscoder):
+    async def transcode(
+        self,
+        content: EventContent,
+        source_binding: ChannelBinding,
+        target_binding: ChannelBinding,
+    ) -> EventContent | None:
+        return None
+
+
+async def test_R133_R186_what_cannot_be_represented_is_not_delivered() -> None:
     web = Transport("web")
-    await room_with(kit, Transport("sms"), web)
-    monkeypatch.setattr("salon.core.delivery.transcode", lambda content, capabilities: None)
-    result = await kit.process_inbound(message("sms"), room_id=ROOM)
+    async with RoomKit(transcoder=Wordless()) as kit:
+        await room_with(kit, Transport("sms"), web)
+        result = await kit.process_inbound(message("sms"), room_id=ROOM)
     error = result.delivery_results["web"].error
     assert error is not None
     assert error.code == "transcoding_failed"
@@ -148,10 +161,12 @@ async def test_R184_each_target_gets_its_own_form_and_the_store_the_original(kit
     web = Transport("web")
     await room_with(kit, Transport("sms"), web)
     parts = CompositeContent(parts=[text("a"), text("b")])
-    await kit.send_event(ROOM, "sms", parts)
-    await kit.send_event(ROOM, "sms", DeleteContent(target_event_id="x"))
+    sent = await kit.send_event(ROOM, "sms", parts, participant_id="ann")
+    withdrawn = DeleteContent(target_event_id=sent.id)
+    await kit.send_event(ROOM, "sms", withdrawn, EventType.DELETE, participant_id="ann")
     assert web.bodies == ["a\nb", "[Message deleted]"]
-    assert [e.content.type for e in await messages(kit)] == ["composite", "delete"]
+    stored = [e for e in await timeline(kit) if e.source.channel_id == "sms"]
+    assert [e.content.type for e in stored] == ["composite", "delete"]
 
 
 async def test_R139_the_delivered_index_follows(kit: RoomKit) -> None:

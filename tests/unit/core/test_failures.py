@@ -12,9 +12,8 @@ import pytest
 
 from salon.base import SalonError
 from salon.core.kit import RoomKit
-from salon.core.memory import MemoryStore
+from salon.core.memory import InMemoryStore
 from salon.models import (
-    ChannelBinding,
     EventType,
     HookResult,
     HookTrigger,
@@ -44,7 +43,7 @@ class StoreDownError(SalonError):
     code = "store_down"
 
 
-class Fragile(MemoryStore):
+class Fragile(InMemoryStore):
     """Fails in the named methods."""
 
     def __init__(self) -> None:
@@ -56,18 +55,18 @@ class Fragile(MemoryStore):
             raise StoreDownError(f"{name} failed")
 
     async def patch_room_metadata(
-        self, room_id: str, patch: Mapping[str, Any], unset: Collection[str] = ()
+        self, room_id: str, patch: Mapping[str, Any], *, unset: Collection[str] = ()
     ) -> Room | None:
         self.check("patch_room_metadata")
-        return await super().patch_room_metadata(room_id, patch, unset)
+        return await super().patch_room_metadata(room_id, patch, unset=unset)
 
     async def add_task(self, task: Task) -> Task:
         self.check("add_task")
         return await super().add_task(task)
 
-    async def list_bindings(self, room_id: str) -> list[ChannelBinding]:
-        self.check("list_bindings")
-        return await super().list_bindings(room_id)
+    async def get_room(self, room_id: str) -> Room | None:
+        self.check("get_room")
+        return await super().get_room(room_id)
 
     async def set_delivery_results(
         self, room_id: str, event_id: str, results: Mapping[str, Any]
@@ -131,11 +130,11 @@ async def test_R142_an_agent_that_could_not_even_be_asked_is_reported(
     kit: RoomKit, store: Fragile, caplog: pytest.LogCaptureFixture
 ) -> None:
     await room_with(kit, Transport("sms"), Agent("bot"))
-    kit.on_commit(lambda event: store.broken.add("list_bindings"))
+    kit.on_commit(lambda event: store.broken.add("get_room"))
     with caplog.at_level(logging.WARNING):
         result = await ask(kit)
     assert result.event is not None
-    assert result.error is not None or "list_bindings failed" in caplog.text
+    assert result.error is not None or "get_room failed" in caplog.text
 
 
 async def test_a_delivery_set_that_breaks_is_logged_when_nobody_waits(
@@ -200,7 +199,7 @@ async def test_a_room_whose_agent_is_far_behind_refuses(
     reasons = []
     for _ in range(20):
         result = await kit.process_inbound(message("sms"), room_id=ROOM, detached=True)
-        await asyncio.wait_for(kit._delivery.rooms.drained(ROOM), PATIENCE)
+        await asyncio.wait_for(kit._parts.delivery.rooms.drained(ROOM), PATIENCE)
         reasons.append(result.reason)
     go.set()
     assert "room_busy" in reasons

@@ -269,7 +269,7 @@ async def test_R121_R122_R143_R144_what_a_block_leaves(kit: RoomKit) -> None:
     assert len(await kit.store.list_observations(ROOM)) == 1
     assert (after, processed) == ([], [])
     assert [(e.event_id, e.data) for e in blocked] == [
-        (result.event.id, {"blocked_by": "guard", "reason": "number"})
+        (result.event.id, {"hook_name": "guard", "blocked_by": "guard", "reason": "number"})
     ]
 
 
@@ -375,7 +375,7 @@ async def test_hook_types_of_lifecycle_entries_are_system_events(kit: RoomKit) -
 
     kit.add_hook(HookTrigger.ON_PARTICIPANT_JOINED, note)
     await room_with(kit, Transport("sms"))
-    await kit.add_member(ROOM, "ann", "sms")
+    await kit.add_member(ROOM, "sms", "ann")
     assert [(e.type, e.source.channel_id) for e in seen] == [
         (EventType.PARTICIPANT_JOINED, "system")
     ]

@@ -50,7 +50,7 @@ def codes(events: list[RoomEvent]) -> list[str | None]:
 async def test_R21_R23_R25_a_closed_room_takes_nothing_and_stays_readable(kit: RoomKit) -> None:
     sms = Transport("sms")
     await room_with(kit, sms)
-    await kit.add_member(ROOM, "ann", "sms")
+    await kit.add_member(ROOM, "sms", "ann")
     await kit.process_inbound(message("sms"), room_id=ROOM)
     refused = listen(kit, "room_refused_event")
     closed = await kit.close_room(ROOM)

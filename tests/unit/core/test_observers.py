@@ -11,7 +11,7 @@ from salon.core.delivery import RootCall
 from salon.core.errors import DuplicateIndexError, RoomKitError, RoomNotFoundError
 from salon.core.hooks import HookRegistry
 from salon.core.kit import RoomKit
-from salon.core.memory import MemoryLocks
+from salon.core.memory import InMemoryLockManager
 from salon.core.permissions import visible
 from salon.core.ports.channel import Channel
 from salon.core.ports.locks import RoomLockManager
@@ -22,6 +22,7 @@ from salon.models import (
     ChannelCapabilities,
     ChannelOutput,
     ChannelType,
+    EventFilter,
     EventType,
     HookResult,
     HookTrigger,
@@ -72,7 +73,12 @@ async def test_R204_a_caller_that_is_cancelled_in_a_hook_is_cancelled(kit: RoomK
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await kit.store.list_events(ROOM, types=(EventType.MESSAGE,), include_blocked=True) == []
+    assert (
+        await kit.store.list_events(
+            ROOM, event_filter=EventFilter(event_types=[EventType.MESSAGE], include_blocked=True)
+        )
+        == []
+    )
 
 
 async def test_R162_observers_of_an_automatic_attachment_hold_no_lock(kit: RoomKit) -> None:
@@ -117,7 +123,7 @@ async def test_a_room_that_is_gone_refuses(kit: RoomKit) -> None:
     event = system_event("nowhere", EventType.SYSTEM, "note")
     assert await kit.record(event) is None
     with pytest.raises(RoomNotFoundError):
-        await kit._timeline.run(Pass(event, RootCall()))
+        await kit._parts.timeline.run(Pass(event, RootCall()))
 
 
 async def test_a_room_deleted_while_its_message_was_parsed_raises(kit: RoomKit) -> None:
@@ -130,11 +136,11 @@ async def test_a_room_deleted_while_its_message_was_parsed_raises(kit: RoomKit) 
     await room_with(kit, sms)
     with pytest.raises(RoomNotFoundError):
         await kit.process_inbound(message("sms"), room_id=ROOM)
-    assert await kit.get_room(ROOM) is None
+    assert await kit.store.get_room(ROOM) is None
 
 
 async def test_locks_nobody_uses_take_no_memory() -> None:
-    locks = MemoryLocks()
+    locks = InMemoryLockManager()
     async with locks.locked("a"), locks.locked("b"):
         assert (len(locks), locks.held("a"), locks.held("b")) == (2, True, True)
     assert (len(locks), locks.held("a")) == (0, False)
@@ -197,7 +203,7 @@ async def test_the_least_a_channel_has_to_say() -> None:
 
 
 async def test_R202_a_task_that_outlives_the_lock_it_was_born_under_waits_for_the_next() -> None:
-    locks = MemoryLocks()
+    locks = InMemoryLockManager()
     order: list[str] = []
     go = asyncio.Event()
 

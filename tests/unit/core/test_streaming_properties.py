@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from salon.core.kit import RoomKit
 from salon.core.ports.channel import StreamOutcome
-from salon.models import EventType
+from salon.models import EventFilter, EventType
 from salon.testing import run_virtual
 
 from .helpers import ROOM, Agent, Screen, Stream, Transport, message, messages, room_with
@@ -157,7 +157,9 @@ async def test_R94_the_announced_id_is_the_stored_one_among_other_commits(kit: R
     answer = (await messages(kit))[-1]
     assert [event.id for event in screen.announced] == [answer.id]
     room = await kit.get_room(ROOM)
-    events = await kit.store.list_events(ROOM, limit=100, include_blocked=True)
+    events = await kit.store.list_events(
+        ROOM, limit=100, event_filter=EventFilter(include_blocked=True)
+    )
     assert room is not None
     assert [event.index for event in events] == list(range(len(events)))
     assert (room.event_count, room.latest_index) == (len(events), len(events) - 1)

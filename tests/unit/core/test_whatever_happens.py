@@ -66,7 +66,7 @@ async def act(kit: RoomKit, step: tuple[Any, ...]) -> None:
         case ("scope", channel, scope):
             await kit.set_visibility(ROOM, channel, scope)
         case ("join", person):
-            await kit.add_member(ROOM, person, "one")
+            await kit.add_member(ROOM, "one", person)
         case ("attach", channel):
             await kit.attach_channel(ROOM, channel)
         case ("detach", channel):
@@ -113,7 +113,11 @@ async def check(kit: RoomKit, transports: list[Transport], screen: Screen) -> No
     assert [event.index for event in events] == list(range(len(events)))  # R94
     assert (room.event_count, room.latest_index) == (len(events), len(events) - 1)  # R99
     assert room.delivered_index == len(events) - 1  # R138, R139
-    keys = Counter(event.idempotency_key for event in events if event.idempotency_key)
+    keys = Counter(
+        (event.source.channel_id, event.idempotency_key)
+        for event in events
+        if event.idempotency_key
+    )
     assert set(keys.values()) <= {1}  # R195
     assert all(event.status is not EventStatus.PENDING for event in events)
     assert all(

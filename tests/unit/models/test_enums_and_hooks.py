@@ -41,9 +41,24 @@ def test_on_the_wire_a_member_is_its_name_in_lower_case(enumeration: type) -> No
 
 def test_R160_the_triggers_that_fail_closed_decide() -> None:
     closed = {trigger for trigger in HookTrigger if trigger.fails_closed}
-    assert closed == {HookTrigger.BEFORE_TTS, HookTrigger.ON_TRANSCRIPTION}
+    assert closed == {
+        HookTrigger.BEFORE_TTS,
+        HookTrigger.ON_TRANSCRIPTION,
+        HookTrigger.BEFORE_TOOL_USE,  # AMB-24
+    }
     deciding = {trigger for trigger in HookTrigger if not trigger.is_async}
-    assert deciding == closed | {HookTrigger.BEFORE_BROADCAST}
+    assert deciding == closed | {
+        HookTrigger.BEFORE_BROADCAST,
+        HookTrigger.ON_IDENTITY_AMBIGUOUS,
+        HookTrigger.ON_IDENTITY_UNKNOWN,
+        HookTrigger.BEFORE_DELIVER,
+        HookTrigger.BEFORE_AI_CONTEXT_BUILD,
+        HookTrigger.BEFORE_AI_GENERATION,
+        HookTrigger.ON_TOOL_CALL,
+        HookTrigger.ON_USER_INPUT_REQUIRED,
+        HookTrigger.BEFORE_BRIDGE_AUDIO,
+        HookTrigger.BEFORE_BRIDGE_VIDEO,
+    }
 
 
 def test_a_block_needs_a_reason_and_a_modification_a_replacement() -> None:

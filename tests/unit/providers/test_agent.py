@@ -25,7 +25,7 @@ from salon.models.speech import NO_HINTS, SpeechHints
 from salon.providers.agent import MAX_STATE, FunctionAgent, agent
 from salon.providers.errors import AgentError, AIProviderError
 from salon.providers.mock import MockAIProvider
-from salon.providers.turn import Message, Room, Turn
+from salon.providers.turn import AgentRoom, Message, Turn
 
 
 def asking(text: str, *before: AIMessage, **more: Any) -> AIContext:
@@ -43,7 +43,7 @@ async def said(made: FunctionAgent, text: str = "hi") -> list[str]:
 
 async def test_an_async_generator_streams_its_pieces() -> None:
     @agent
-    async def hello(turn: Turn, room: Room) -> AsyncIterator[str]:
+    async def hello(turn: Turn, room: AgentRoom) -> AsyncIterator[str]:
         """Says hello.
 
         More."""
@@ -56,7 +56,7 @@ async def test_an_async_generator_streams_its_pieces() -> None:
     assert repr(hello) == "<agent 'hello'>"
     assert hello.speech_hints() is NO_HINTS
     assert hello.suggestions() == ()
-    assert [p async for p in hello(Turn("you"), Room("r"))] == ["Hello ", "", "you"]
+    assert [p async for p in hello(Turn("you"), AgentRoom("r"))] == ["Hello ", "", "you"]
 
 
 async def test_every_other_kind_of_function_answers_too() -> None:
@@ -65,27 +65,27 @@ async def test_every_other_kind_of_function_answers_too() -> None:
         yield "two"
 
     @agent
-    async def text(turn: Turn, room: Room) -> str:
+    async def text(turn: Turn, room: AgentRoom) -> str:
         return "text"
 
     @agent
-    async def silent(turn: Turn, room: Room) -> None:
+    async def silent(turn: Turn, room: AgentRoom) -> None:
         return None
 
     @agent
-    async def given(turn: Turn, room: Room) -> AsyncIterator[str]:
+    async def given(turn: Turn, room: AgentRoom) -> AsyncIterator[str]:
         return pieces()
 
     @agent
-    def blocking(turn: Turn, room: Room) -> str:
+    def blocking(turn: Turn, room: AgentRoom) -> str:
         return str(threading.current_thread() is threading.main_thread())
 
     @agent
-    def lazy(turn: Turn, room: Room) -> Any:
+    def lazy(turn: Turn, room: AgentRoom) -> Any:
         return text(turn, room)
 
     @agent
-    def handed(turn: Turn, room: Room) -> Any:
+    def handed(turn: Turn, room: AgentRoom) -> Any:
         return pieces()
 
     assert await said(text) == ["text"]
@@ -110,17 +110,17 @@ async def test_an_iterator_without_aclose_is_fine() -> None:
             return self.left.pop()
 
     @agent
-    async def given(turn: Turn, room: Room) -> Once:
+    async def given(turn: Turn, room: AgentRoom) -> Once:
         return Once()
 
     assert await said(given) == ["x"]
 
 
 async def test_turn_and_room_hold_what_the_context_does() -> None:
-    seen: list[tuple[Turn, Room]] = []
+    seen: list[tuple[Turn, AgentRoom]] = []
 
     @agent
-    async def look(turn: Turn, room: Room) -> None:
+    async def look(turn: Turn, room: AgentRoom) -> None:
         seen.append((turn, room))
 
     context = AIContext(
@@ -159,7 +159,7 @@ async def test_turn_and_room_hold_what_the_context_does() -> None:
 
 async def test_state_stays_in_the_room() -> None:
     @agent
-    async def count(turn: Turn, room: Room) -> AsyncIterator[str]:
+    async def count(turn: Turn, room: AgentRoom) -> AsyncIterator[str]:
         turn.state["n"] = turn.state.get("n", 0) + 1
         yield f"{turn.state['n']}, "
         yield "I say."
@@ -193,7 +193,7 @@ async def test_state_stays_in_the_room() -> None:
 )
 async def test_state_that_can_not_be_kept_is_an_error(value: Any, says: str) -> None:
     @agent
-    async def bad(turn: Turn, room: Room) -> str:
+    async def bad(turn: Turn, room: AgentRoom) -> str:
         turn.state["x"] = value
         return "ok"
 
@@ -203,7 +203,7 @@ async def test_state_that_can_not_be_kept_is_an_error(value: Any, says: str) -> 
 
 async def test_what_the_function_raises_names_its_line(caplog: pytest.LogCaptureFixture) -> None:
     @agent
-    async def fails(turn: Turn, room: Room) -> AsyncIterator[str]:
+    async def fails(turn: Turn, room: AgentRoom) -> AsyncIterator[str]:
         yield "So "
         int("far")
 
@@ -224,7 +224,7 @@ async def test_what_the_function_raises_names_its_line(caplog: pytest.LogCapture
 @pytest.mark.parametrize("raised", [SystemExit(1), asyncio.CancelledError()])
 async def test_a_function_ends_neither_the_server_nor_its_task(raised: BaseException) -> None:
     @agent
-    async def leaves(turn: Turn, room: Room) -> None:
+    async def leaves(turn: Turn, room: AgentRoom) -> None:
         raise raised
 
     with pytest.raises(AgentError, match=type(raised).__name__):
@@ -235,7 +235,7 @@ async def test_cancelling_the_answer_cancels_the_function() -> None:
     started = asyncio.Event()
 
     @agent
-    async def waits(turn: Turn, room: Room) -> None:
+    async def waits(turn: Turn, room: AgentRoom) -> None:
         started.set()
         await asyncio.Event().wait()
 
@@ -248,7 +248,7 @@ async def test_cancelling_the_answer_cancels_the_function() -> None:
 
 async def test_an_answer_that_is_no_text_is_an_error() -> None:
     @agent
-    async def number(turn: Turn, room: Room) -> int:
+    async def number(turn: Turn, room: AgentRoom) -> int:
         return 7
 
     with pytest.raises(AgentError, match="made of text, this is int: 7") as caught:
@@ -260,7 +260,7 @@ async def test_closing_the_answer_closes_the_function() -> None:
     closed = asyncio.Event()
 
     @agent
-    async def long(turn: Turn, room: Room) -> AsyncIterator[str]:
+    async def long(turn: Turn, room: AgentRoom) -> AsyncIterator[str]:
         try:
             yield "first"
             yield "never"
@@ -277,10 +277,10 @@ def test_options_reach_the_page_and_the_recogniser() -> None:
     phrases = [f"phrase {n}" for n in range(9)]
 
     @agent(name="Pia", description="Sells.", phrases=phrases, language="de")
-    async def one(turn: Turn, room: Room) -> None: ...
+    async def one(turn: Turn, room: AgentRoom) -> None: ...
 
     @agent(phrases=phrases, suggestions=["Ask me"])
-    async def two(turn: Turn, room: Room) -> None: ...
+    async def two(turn: Turn, room: AgentRoom) -> None: ...
 
     assert (one.name, one.description) == ("Pia", "Sells.")
     assert one.speech_hints() == SpeechHints(tuple(phrases), "de")
@@ -288,24 +288,24 @@ def test_options_reach_the_page_and_the_recogniser() -> None:
     assert two.suggestions() == ("Ask me",)
 
 
-def sync_generator(turn: Turn, room: Room) -> Iterator[str]:
+def sync_generator(turn: Turn, room: AgentRoom) -> Iterator[str]:
     yield "x"
 
 
 async def one_parameter(turn: Turn) -> None: ...
 
 
-async def three(turn: Turn, room: Room, more: int) -> None: ...
+async def three(turn: Turn, room: AgentRoom, more: int) -> None: ...
 
 
 def untyped(x): ...  # type: ignore[no-untyped-def]
 
 
-async def fine(turn: Turn, room: Room, more: int = 1) -> None: ...
+async def fine(turn: Turn, room: AgentRoom, more: int = 1) -> None: ...
 
 
 class Bot:
-    async def answer(self, turn: Turn, room: Room) -> str:
+    async def answer(self, turn: Turn, room: AgentRoom) -> str:
         return "bot"
 
 
@@ -345,7 +345,7 @@ def double(n: int) -> int:
 
 
 @agent(system="Be brief.", tools=[double])
-async def modelled(turn: Turn, room: Room) -> AsyncIterator[str]:
+async def modelled(turn: Turn, room: AgentRoom) -> AsyncIterator[str]:
     async for piece in room.llm(turn):
         yield piece
 
@@ -374,7 +374,7 @@ async def test_the_language_model_answers_with_the_agents_tools() -> None:
 
 async def test_a_call_may_replace_prompt_tools_and_question() -> None:
     @agent(system="Be brief.", tools=[double])
-    async def other(turn: Turn, room: Room) -> Any:
+    async def other(turn: Turn, room: AgentRoom) -> Any:
         assert room.has_llm
         return room.llm("Sum up.", system="Be long.", tools=[])
 
@@ -382,15 +382,15 @@ async def test_a_call_may_replace_prompt_tools_and_question() -> None:
     other.use_language_model(model)
     assert await said(other, "question") == ["ok"]
     asked = model.contexts[0]
-    assert (asked.system_prompt, asked.tools) == ("Be long.", ())
+    assert (asked.system_prompt, asked.tools) == ("Be long.", [])
     assert asked.messages[-1].text == "Sum up."
 
 
 async def test_a_room_of_a_test_has_no_context() -> None:
     model = MockAIProvider(["ok"])
-    room = Room("r", _model=model)
+    room = AgentRoom("r", _model=model)
     assert [piece async for piece in room.llm(Turn("hi"))] == ["ok"]
-    assert model.contexts[0].messages == (AIMessage("user", "hi"),)
+    assert model.contexts[0].messages == [AIMessage("user", "hi")]
 
 
 async def test_without_a_language_model_the_settings_are_named() -> None:

@@ -31,6 +31,7 @@ from salon.core.ports.ai import (
     AIToolResult,
     ResponseMetadata,
     TextDelta,
+    ThinkingDelta,
 )
 from salon.providers.errors import AIProviderError
 from salon.providers.openai import OpenAIProvider
@@ -134,15 +135,22 @@ async def test_the_request_is_what_the_protocol_documents() -> None:
     }
 
 
-async def test_R59_media_types_of_the_recipient_reach_the_model() -> None:
-    context = AIContext(
-        "room", (AIMessage("user", "Hi", name="Ann"),), target_media_types=("text", "audio")
-    )
+async def test_R59_what_the_recipient_can_take_reaches_the_model() -> None:
+    note = "The recipient can take: text, audio."
+    context = AIContext("room", (AIMessage("user", "Hi", name="Ann"),), note, notes=(note,))
     _, server = await ask(replies(answer("ok")), context, include_usage=False)
     body = server.requests[0].body
-    assert body["messages"][0]["content"] == "The recipient can take: text, audio."
+    assert body["messages"][0]["content"] == note
     assert body["messages"][1]["content"] == "Hi"
     assert "stream_options" not in body
+
+
+@pytest.mark.parametrize("key", ["reasoning_content", "reasoning"])
+async def test_R62_thoughts_come_apart_from_the_answer(key: str) -> None:
+    data = chunk({key: "Let me "}) + chunk({key: "see."}) + answer("ok")
+    parts, _ = await ask(replies(data))
+    thoughts = [part.thinking for part in parts if isinstance(part, ThinkingDelta)]
+    assert (thoughts, text_of(parts)) == (["Let me ", "see."], ["ok"])
 
 
 async def test_no_key_sends_no_authorization() -> None:

@@ -54,12 +54,12 @@ async def test_R62_calls_are_run_and_their_results_fed_back() -> None:
     good = AIToolResult("c1", "4")
     wrong = AIToolResult("c2", "there is no tool 'gone'; there are: add", is_error=True)
     assert seen == [(CALL, good), (bad, wrong)]
-    assert model.contexts[0].tools == BOX.specs
-    assert model.contexts[1].messages == (
+    assert model.contexts[0].tools == [*BOX.specs]
+    assert model.contexts[1].messages == [
         *ASK.messages,
         AIMessage("assistant", "Let me see. ", tool_calls=(CALL, bad)),
         AIMessage("tool", tool_results=(good, wrong)),
-    )
+    ]
 
 
 async def test_after_max_rounds_the_model_must_answer_without_tools() -> None:
@@ -77,7 +77,7 @@ async def test_tools_of_the_context_stay_and_the_box_wins() -> None:
     context = AIContext("room", ASK.messages, tools=(other, same))
     model = MockAIProvider(["ok"])
     [part async for part in run_with_tools(model, context, BOX)]
-    assert model.contexts[0].tools == (other, *BOX.specs)
+    assert model.contexts[0].tools == [other, *BOX.specs]
 
 
 class Leaps(Clock):
@@ -189,7 +189,7 @@ async def test_the_mock_plays_its_script_with_virtual_delays() -> None:
     clock = Virtual()
     model = MockAIProvider([["a", ValueError("now"), "b"], "c"], delay=0.5, clock=clock)
     await model.start()
-    assert model.started
+    started = [model.started]
     with pytest.raises(ValueError, match="now"):
         [part async for part in model.generate_stream(ASK)]
     assert clock.now_ == 1.0
@@ -197,5 +197,5 @@ async def test_the_mock_plays_its_script_with_virtual_delays() -> None:
     with pytest.raises(AIProviderError, match="mock: the script has no reply 3"):
         [part async for part in model.generate_stream(ASK)]
     await model.close()
-    assert not model.started
+    assert [*started, model.started] == [True, False]
     assert [p async for p in MockAIProvider("one").generate_stream(ASK)] == [TextDelta("one")]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from salon.core.memory.locks import MemoryLocks
+from salon.core.memory.locks import InMemoryLockManager
 from salon.realtime import EphemeralEvent, InMemoryRealtime, RealtimeStatistics
 from salon.testing.contracts.realtime import Inbox, RealtimeContract, make_ephemeral
 
@@ -116,7 +116,7 @@ async def test_R222_unsubscribe_ends_the_callback_that_runs(realtime: InMemoryRe
 async def test_R202_a_callback_is_not_inside_its_publishers_room_lock(
     realtime: InMemoryRealtime,
 ) -> None:
-    locks = MemoryLocks()
+    locks = InMemoryLockManager()
     held: list[bool] = []
     done = asyncio.Event()
 

@@ -78,7 +78,7 @@ async def test_one_at_fault_does_not_fail_the_others(store: SqlStore) -> None:
     assert await indices(store) == [0, 1, 2]
 
 
-async def test_a_batch_is_stored_wholly_or_not(store: SqlStore) -> None:
+async def test_a_batch_is_one_transaction(store: SqlStore) -> None:
     await new_room(store)
     before = transactions(store)
     batch = [make_event(words=str(number)) for number in range(2500)]
@@ -86,20 +86,23 @@ async def test_a_batch_is_stored_wholly_or_not(store: SqlStore) -> None:
     assert transactions(store) == before + 1
     assert [event.index for event in stored] == list(range(2500))
     assert await store.list_events("room", limit=2500) == stored
-    for bad, said in (
-        ([make_event(id="x"), make_event(id="x")], "'x'"),
-        ([make_event(idempotency_key="y"), make_event(idempotency_key="y")], "'y'"),
-        ([make_event(), batch[7]], batch[7].id),
-        ([make_event(), make_event("other")], "one room"),
-    ):
-        with pytest.raises(ValueError, match=said):
-            await store.commit_events(bad, at=later(2))
-    with pytest.raises(RoomNotFoundError):
-        await store.commit_events([make_event("none")] * 2, at=later(2))
-    assert await store.commit_events([], at=later(3)) == []
-    room = await store.get_room("room")
-    assert room is not None
-    assert (room.event_count, room.latest_index, room.updated_at) == (2500, 2499, later(1))
+
+
+async def test_R111_changes_of_earlier_events_share_a_transaction(store: SqlStore) -> None:
+    await new_room(store)
+    await new_room(store, "other")
+    target = await store.commit_event(make_event(id="t"), at=later(0))
+    before = transactions(store)
+    outcomes = await asyncio.gather(
+        *(store.commit_event(make_event("other"), at=later(n)) for n in range(3)),
+        *(store.commit_event(make_event(), at=later(n), target=target) for n in range(3)),
+    )
+    assert transactions(store) == before + 1
+    assert [event.index for event in outcomes] == [0, 1, 2, 1, 2, 3]
+    for name, revision in (("room", 3), ("other", 0)):
+        room = await store.get_room(name)
+        assert room is not None
+        assert room.revision == revision
 
 
 async def test_many_more_than_a_group(store: SqlStore) -> None:

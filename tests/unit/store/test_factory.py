@@ -11,14 +11,14 @@ import pytest
 
 import salon.store
 from salon.base import ConfigurationError, MissingExtraError, UnavailableError
-from salon.core.memory.store import MemoryStore
+from salon.core.memory.store import InMemoryStore
 from salon.store import PostgresStore, SqlStore, make_stores
 from salon.store import factory as factory_module
 
 
 async def test_memory_needs_no_file() -> None:
     stores = make_stores("memory://")
-    assert isinstance(stores.conversation, MemoryStore)
+    assert isinstance(stores.conversation, InMemoryStore)
     await stores.open()
     assert await stores.calls.list_calls() == []
     await stores.close()

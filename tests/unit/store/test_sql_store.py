@@ -9,9 +9,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
+from salon.core.routing import DefaultInboundRoomRouter
+from salon.identity.directory import StoreIdentityResolver
 from salon.store import SqlCallLog, SqlStore, Stores, make_stores
 from salon.store.migrate import bring_up_to_date
-from salon.testing.contracts import CallLogContract, StoreContract
+from salon.testing.contracts import (
+    CallLogContract,
+    IdentityResolverContract,
+    RouterContract,
+    StoreContract,
+)
+from salon.testing.contracts.identity import PEOPLE
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +42,28 @@ async def stores(empty: Path, tmp_path: Path) -> AsyncIterator[Stores]:
     await stores.close()
 
 
+@pytest.fixture
+def store(stores: Stores) -> SqlStore:
+    assert isinstance(stores.conversation, SqlStore)
+    return stores.conversation
+
+
 class TestSqlStore(StoreContract):
+    """Chapter 20."""
+
+
+class TestRouterOnSql(RouterContract):
     @pytest.fixture
-    def store(self, stores: Stores) -> SqlStore:
-        assert isinstance(stores.conversation, SqlStore)
-        return stores.conversation
+    def router(self, store: SqlStore) -> DefaultInboundRoomRouter:
+        return DefaultInboundRoomRouter(store)
+
+
+class TestIdentitiesOnSql(IdentityResolverContract):
+    @pytest.fixture
+    async def resolver(self, store: SqlStore) -> StoreIdentityResolver:
+        for identity in PEOPLE:
+            await store.create_identity(identity)
+        return StoreIdentityResolver(store)
 
 
 class TestSqlCallLog(CallLogContract):

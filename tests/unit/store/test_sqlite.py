@@ -78,7 +78,7 @@ async def test_R208_reopening_gives_everything_back(url: str) -> None:
     await new_room(store)
     await store.commit_event(make_event(idempotency_key="k"), at=later(1))
     await store.add_binding(make_binding())
-    await store.put_participant(make_participant())
+    await store.add_participant(make_participant())
     await store.add_task(Task(room_id="room", title="t"))
     await first.calls.started(CallRecord("c", "room", later(0)))
 
@@ -214,13 +214,13 @@ async def test_R179_the_search_goes_on_past_rooms_that_do_not_fit(stores: Stores
     store = stores.conversation
     await new_room(store, "old")
     await store.add_binding(make_binding("phone", "old"))
-    await store.put_participant(make_participant(room_id="old"))
+    await store.add_participant(make_participant(room_id="old"))
     for number in range(70):
         name = f"r{number}"
         await new_room(store, name, at=number + 1)
         await store.add_binding(make_binding("phone", name))
         gone = make_participant(room_id=name, channel_id="chat", status=ParticipantStatus.ACTIVE)
-        await store.put_participant(gone)
+        await store.add_participant(gone)
     latest = await store.find_latest_room("ann", "voice")
     assert latest is not None
     assert latest.id == "old"

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from salon.app.credentials import COOKIE, COOKIE_SECONDS, AttemptLimiter
 from salon.app.house import House
+from salon.app.routes.common import problems
 from salon.app.security import Gate
 from salon.app.version import version
 
@@ -18,6 +19,22 @@ class LoginRequest(BaseModel):
     """The API key, given once by the page."""
 
     key: str = Field(max_length=1024)
+
+
+class Auth(BaseModel):
+    """Whether the caller is let in: ``none`` (no key is set), ``required`` or ``ok``."""
+
+    auth: Literal["none", "required", "ok"]
+
+
+class About(Auth):
+    """What a server is; without a credential name and version only."""
+
+    name: str
+    version: str
+    agent: dict[str, Any] | None = None
+    engines: dict[str, dict[str, Any]] | None = None
+    limits: dict[str, int] | None = None
 
 
 def info(house: House, gate: Gate, attempts: AttemptLimiter) -> APIRouter:
@@ -29,7 +46,13 @@ def info(house: House, gate: Gate, attempts: AttemptLimiter) -> APIRouter:
             return "none"
         return "ok" if request.state.principal is not None else "required"
 
-    @router.get("/info")
+    @router.get(
+        "/info",
+        summary="What this server is",
+        response_model=About,
+        response_model_exclude_unset=True,
+        responses=problems(),
+    )
     async def about(request: Request) -> dict[str, Any]:
         """What this server is, who answers, and which engines it has."""
         auth = state(request)
@@ -44,7 +67,7 @@ def info(house: House, gate: Gate, attempts: AttemptLimiter) -> APIRouter:
             "limits": {"maxCalls": house.gateway.max_calls},
         }
 
-    @router.post("/login")
+    @router.post("/login", summary="Log in", response_model=Auth, responses=problems(422, 429))
     async def login(body: LoginRequest, request: Request, response: Response) -> dict[str, str]:
         """Exchange the API key for a cookie; after five wrong keys in a minute 429."""
         address = request.client.host if request.client else ""
@@ -68,7 +91,7 @@ def info(house: House, gate: Gate, attempts: AttemptLimiter) -> APIRouter:
             )
         return {"auth": "ok" if gate.credentials.required else "none"}
 
-    @router.post("/logout")
+    @router.post("/logout", summary="Log out", response_model=Auth, responses=problems())
     async def logout(request: Request, response: Response) -> dict[str, str]:
         """Forget the login in this browser."""
         response.delete_cookie(

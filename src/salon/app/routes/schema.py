@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from salon.app.routes.common import problems
 from salon.gateway.schema import call_protocol_schema
 
 
@@ -13,7 +14,7 @@ def schema() -> APIRouter:
     """``/schema/call.json``."""
     router = APIRouter(tags=["schema"])
 
-    @router.get("/schema/call.json")
+    @router.get("/schema/call.json", summary="The call protocol", responses=problems())
     async def call() -> dict[str, Any]:
         """Every command and event of the call protocol."""
         return call_protocol_schema()

@@ -12,12 +12,14 @@ from fastapi import APIRouter, WebSocket
 from pydantic_core import from_json
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
+from salon.app.access import MEDIA_PATHS, ForbiddenError
 from salon.app.house import House
 from salon.app.middleware import refuse_socket
+from salon.app.security import admitted
+from salon.base import SYSTEM_CLOCK, Principal
 from salon.transport.asgi import serve_asgi
 from salon.transport.sockets import Refusal, SocketHandler, UpgradeRequest
 
-MEDIA_PATHS = ("/ws", "/call", "/webrtc", "/call/webrtc")
 MAX_TEXT = 64 * 1024
 _SEND_TIMEOUT = 10.0
 
@@ -63,23 +65,31 @@ def sockets(house: House) -> APIRouter:
             return
         await socket.accept()
         query = socket.query_params
+        principal = caller_of(socket)
         try:
-            await house.texts.serve(
-                SocketPeer(socket), room_id, query.get("participant"), query.get("name")
-            )
-        except EOFError:
+            async with asyncio.timeout(_time_left(principal)):
+                await house.texts.serve(
+                    SocketPeer(socket),
+                    room_id,
+                    query.get("participant"),
+                    query.get("name"),
+                    principal=principal,
+                )
+        except (EOFError, TimeoutError):
             return
         finally:
             if socket.application_state is WebSocketState.CONNECTED:
                 await _close(socket)
 
-    def accept(request: UpgradeRequest) -> SocketHandler | Refusal | None:
-        decision = house.accept(request)
-        if isinstance(decision, Refusal):
-            house.metrics.call_refused(decision.status)
-        return decision
-
     async def media(socket: WebSocket) -> None:
+        principal = caller_of(socket)
+
+        def accept(request: UpgradeRequest) -> SocketHandler | Refusal | None:
+            decision = admitted(house.accept, principal, request)
+            if isinstance(decision, Refusal):
+                house.metrics.call_refused(decision.status)
+            return decision
+
         await serve_asgi(socket.scope, socket.receive, socket.send, accept)
 
     async def nothing(socket: WebSocket) -> None:
@@ -90,6 +100,21 @@ def sockets(house: House) -> APIRouter:
         router.add_api_websocket_route(path, media)
     router.add_api_websocket_route("/{path:path}", nothing)
     return router
+
+
+def caller_of(socket: WebSocket) -> Principal:
+    """Who opened the socket, as the gate found out."""
+    principal = getattr(socket.state, "principal", None)
+    if not isinstance(principal, Principal):
+        raise ForbiddenError("a credential is needed")
+    return principal
+
+
+def _time_left(principal: Principal) -> float | None:
+    """Seconds until a token ends; None: for ever."""
+    if principal.grant is None:
+        return None
+    return max(0.0, principal.grant.expires - SYSTEM_CLOCK.time())
 
 
 async def _close(socket: WebSocket) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from salon.core.memory.calls import MemoryCallLog
-from salon.core.memory.locks import MemoryLocks
-from salon.core.memory.store import MemoryStore
+from salon.core.memory.locks import InMemoryLockManager
+from salon.core.memory.store import InMemoryStore
 
-__all__ = ["MemoryCallLog", "MemoryLocks", "MemoryStore"]
+__all__ = ["InMemoryLockManager", "InMemoryStore", "MemoryCallLog"]

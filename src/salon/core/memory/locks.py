@@ -21,7 +21,7 @@ class _Entry:
 class _Hold:
     """One ownership. A task that inherited it may enter only while it lasts."""
 
-    manager: MemoryLocks
+    manager: InMemoryLockManager
     room_id: str
     active: bool = True
 
@@ -29,12 +29,15 @@ class _Hold:
 _held: ContextVar[tuple[_Hold, ...]] = ContextVar("salon_held_rooms", default=())
 
 
-class MemoryLocks(RoomLockManager):
-    """`asyncio.Lock` per room, first come first served; a lock nobody uses takes no memory."""
+class InMemoryLockManager(RoomLockManager):
+    """`asyncio.Lock` per room, first come first served; a lock nobody uses takes no memory.
 
-    is_process_local = True
+    `sole_process`: the host says that no other process serves the store, so that there is nothing
+    to warn of (R201).
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, *, sole_process: bool = False) -> None:
+        self.is_process_local = not sole_process
         self._entries: dict[str, _Entry] = {}
 
     def __len__(self) -> int:

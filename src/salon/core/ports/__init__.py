@@ -17,7 +17,7 @@ from salon.core.ports.ai import (
 from salon.core.ports.calls import CallLog, CallRecord
 from salon.core.ports.channel import Channel, StreamOutcome
 from salon.core.ports.locks import RoomLockManager
-from salon.core.ports.router import InboundRouter
+from salon.core.ports.router import InboundRoomRouter
 from salon.core.ports.store import ConversationStore
 
 __all__ = [
@@ -32,7 +32,7 @@ __all__ = [
     "CallRecord",
     "Channel",
     "ConversationStore",
-    "InboundRouter",
+    "InboundRoomRouter",
     "ResponseMetadata",
     "RoomLockManager",
     "StreamOutcome",

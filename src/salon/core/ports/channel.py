@@ -13,6 +13,7 @@ from salon.models import (
     ChannelBinding,
     ChannelCapabilities,
     ChannelCategory,
+    ChannelData,
     ChannelDirection,
     ChannelOutput,
     EventSource,
@@ -50,6 +51,8 @@ class Channel(ABC):
     direction: ChannelDirection = ChannelDirection.BIDIRECTIONAL
     sender_is_participant: bool = False
     """Inbound `sender_id` already is a participant id of the room."""
+    recipient_key: str | None = None
+    """Under which key the metadata of a binding names the address behind it (R56)."""
     context_events: int = 0
     """Messages of history the channel wants to see (R20); the framework shows at least 50."""
 
@@ -73,6 +76,25 @@ class Channel(ABC):
     def bind(self, kit: RoomKit) -> None:  # noqa: B027 - optional to override
         """The channel was registered with `kit`."""
 
+    def normalize_address(self, address: str) -> str:
+        """An address as this channel writes it, so that two spellings of one are equal."""
+        return address
+
+    def conversation_address(self, message: InboundMessage) -> str:
+        """Where an answer to `message` goes: the sender, unless the channel has group chats."""
+        return message.sender_id
+
+    def reply_metadata(self, message: InboundMessage) -> dict[str, str]:
+        """What the metadata of a binding made for `message` says about whom to answer (R56)."""
+        if self.recipient_key is None:
+            return {}
+        return {self.recipient_key: self.conversation_address(message)}
+
+    @staticmethod
+    def extract_text(event: RoomEvent) -> str:
+        """The words of a text event, else nothing."""
+        return event.text or ""
+
     async def handle_inbound(self, message: InboundMessage, context: RoomContext) -> RoomEvent:
         """An event for an external message; the source comes from this channel (R14)."""
         return self.inbound_event(message, context)
@@ -94,6 +116,11 @@ class Channel(ABC):
             content=message.content,
             idempotency_key=message.idempotency_key,
             metadata=dict(message.metadata),
+            channel_data=ChannelData(
+                provider=self.provider_name,
+                external_id=message.external_id,
+                thread_id=message.thread_id,
+            ),
         )
 
     @abstractmethod
@@ -151,6 +178,16 @@ class Channel(ABC):
 
     async def on_room_detached(self, room_id: str) -> None:  # noqa: B027 - optional to override
         """The binding is gone."""
+
+    async def update_binding(  # noqa: B027 - optional to override
+        self, room_id: str, binding: ChannelBinding
+    ) -> None:
+        """The binding was changed."""
+
+    async def connect_session(  # noqa: B027 - optional to override
+        self, session: Any, room_id: str, binding: ChannelBinding
+    ) -> None:
+        """The message that carried a media session passed the gates (R19)."""
 
     async def close(self) -> None:  # noqa: B027 - optional to override
         """Free everything; idempotent."""

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Any
 
+from salon.models import AnyChannelType
+from salon.models.identity import Identity
 
-class InboundRouter(ABC):
+
+class InboundRoomRouter(ABC):
     """Finds the room of a message that names none."""
 
     @abstractmethod
     async def route(
-        self, channel_id: str, channel_type: str, sender_id: str, metadata: Mapping[str, Any]
+        self,
+        channel_id: str,
+        channel_type: AnyChannelType,
+        participant_id: str | None = None,
+        channel_data: dict[str, Any] | None = None,
+        *,
+        organization_id: str | None = None,
+        identity: Identity | None = None,
     ) -> str | None:
-        """A room id, or None: then a room is made. Same inputs and state, same room (R181)."""
+        """A room id, or None: then a room is made. Same inputs and state, same room (R181).
+
+        `participant_id` is the sender as the channel names it, `channel_data` the metadata of the
+        message, `identity` the person behind the sender, where one is known. `organization_id`
+        None: the caller acts for no organization in particular.
+        """

@@ -61,7 +61,7 @@ class HouseAgent(AIProvider):
     async def generate_stream(self, context: AIContext) -> AsyncIterator[AIStreamPart]:
         """The state first, so that an interrupted answer keeps it; then sentence by sentence."""
         # up to a tenth of a second of comparing words: not on the loop that carries all calls
-        reply = await asyncio.to_thread(self.answer, context.messages)
+        reply = await asyncio.to_thread(self.answer, tuple(context.messages))
         if reply is None:
             return
         yield ResponseMetadata({"dialogue": reply.state.write(), "intent": reply.intent})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from salon.providers.rcs.base import RCSDeliveryResult, RCSProvider
+from salon.providers.rcs.base import RCS_UNAVAILABLE, RCSDeliveryResult, RCSProvider
 from salon.providers.rcs.mock import MockRCSProvider
 
-__all__ = ["MockRCSProvider", "RCSDeliveryResult", "RCSProvider"]
+__all__ = ["RCS_UNAVAILABLE", "MockRCSProvider", "RCSDeliveryResult", "RCSProvider"]

@@ -171,7 +171,7 @@ class TwilioSMSProvider(SMSProvider):
 
 
 def _refused(error: str, text: str) -> ProviderResult:
-    return ProviderResult(success=False, error=error, error_message=text)
+    return ProviderResult(success=False, error=error, error_message=text, retryable=False)
 
 
 def _object(body: bytes | None) -> dict[str, Any] | None:

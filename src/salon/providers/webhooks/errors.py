@@ -1,38 +1,24 @@
 """What goes wrong between a provider and the outside.
 
 SalonError
-├── ProviderDeliveryError       a message was not sent
 └── WebhookError                an incoming webhook is refused
     ├── WebhookSignatureError   it is not proven to come from whom it names
     └── WebhookPayloadError     it is genuine and can't be understood
+
+A message that was not sent is a `ProviderDeliveryError`, which belongs to the models.
 """
 
 from __future__ import annotations
 
 from salon.base import SalonError
+from salon.models.errors import ProviderDeliveryError
 
-
-class ProviderDeliveryError(SalonError):
-    """A provider's result without success, raised (R56).
-
-    `code` says why, `retryable` that the same message may be sent again, `retry_after` how many
-    seconds the other side asked to wait.
-    """
-
-    code = "provider_delivery"
-
-    def __init__(
-        self,
-        code: str,
-        message: str,
-        *,
-        retryable: bool = False,
-        retry_after: float | None = None,
-    ) -> None:
-        self.code = code  # type: ignore[misc] # the class has the default, the instance the cause
-        self.retryable = retryable
-        self.retry_after = retry_after
-        super().__init__(message)
+__all__ = [
+    "ProviderDeliveryError",
+    "WebhookError",
+    "WebhookPayloadError",
+    "WebhookSignatureError",
+]
 
 
 class WebhookError(SalonError):

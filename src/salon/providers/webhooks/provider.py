@@ -67,7 +67,10 @@ class WebhookHTTPProvider(HTTPProvider):
     async def send(self, event: RoomEvent, to: str) -> ProviderResult:
         if isinstance(event.content, TextContent) and not event.content.body:
             return ProviderResult(
-                success=False, error="empty_message", error_message="there is nothing to send"
+                success=False,
+                error="empty_message",
+                error_message="there is nothing to send",
+                retryable=False,
             )
         body = _body(event, to)
         try:

@@ -15,12 +15,24 @@ from __future__ import annotations
 
 import pytest
 
-for _name in ("calls", "events", "identity", "members", "realtime", "rooms"):
+for _name in (
+    *("calls", "changes", "events", "identity", "locks", "members", "people", "realtime"),
+    *("rooms", "routing", "search", "timeline"),
+):
     pytest.register_assert_rewrite(f"{__name__}.{_name}")
 
 from salon.testing.contracts.calls import CallLogContract  # noqa: E402 - registered first
 from salon.testing.contracts.identity import IdentityResolverContract  # noqa: E402
+from salon.testing.contracts.locks import LockManagerContract  # noqa: E402
 from salon.testing.contracts.realtime import RealtimeContract  # noqa: E402
+from salon.testing.contracts.routing import RouterContract  # noqa: E402
 from salon.testing.contracts.store import StoreContract  # noqa: E402
 
-__all__ = ["CallLogContract", "IdentityResolverContract", "RealtimeContract", "StoreContract"]
+__all__ = [
+    "CallLogContract",
+    "IdentityResolverContract",
+    "LockManagerContract",
+    "RealtimeContract",
+    "RouterContract",
+    "StoreContract",
+]

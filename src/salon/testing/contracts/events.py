@@ -17,10 +17,12 @@ from salon.models import (
     EventStatus,
     EventType,
     MediaContent,
+    RichContent,
     RoomEvent,
+    SystemContent,
     TextContent,
 )
-from salon.testing.contracts.samples import ALL, indices, later, make_event, new_room
+from salon.testing.contracts.samples import EVERYTHING, indices, later, make_event, new_room
 
 
 class CommitContract:
@@ -58,9 +60,9 @@ class CommitContract:
         )
         stored = await store.commit_event(event, at=later(1))
         assert stored == event.model_copy(update={"index": 0})
-        assert await store.get_event("room", "e") == stored
+        assert await store.get_event("e", "room") == stored
         assert await store.get_event_by_idempotency_key("room", "k") == stored
-        assert await store.list_events("room", include_blocked=True) == [stored]
+        assert await store.list_events("room", event_filter=EVERYTHING) == [stored]
 
     async def test_R94_numbers_start_at_0_and_blocked_ones_count(
         self, store: ConversationStore
@@ -94,7 +96,7 @@ class CommitContract:
         assert sorted(event.index for event in committed) == list(range(50))
         assert await indices(store) == list(range(50))
         for event in committed:
-            assert await store.get_event("room", event.id) == event
+            assert await store.get_event(event.id, "room") == event
 
     async def test_R99_no_reader_sees_counters_and_timeline_disagree(
         self, store: ConversationStore
@@ -141,6 +143,41 @@ class CommitContract:
         assert await indices(store) == list(range(last.index + 1))
         assert (room.event_count, room.latest_index) == (last.index + 1, last.index)
 
+    async def test_get_event_finds_refused_ones_in_any_room(self, store: ConversationStore) -> None:
+        for name in ("room", "other"):
+            await new_room(store, name)
+        here = await store.commit_event(make_event(id="e", status=EventStatus.BLOCKED), at=later(1))
+        assert await store.get_event("e") == here
+        assert await store.get_event("e", "room") == here
+        assert await store.get_event("e", "other") is None
+        there = await store.commit_event(make_event("other", id="e"), at=later(1))
+        assert await store.get_event("e", "other") == there
+        assert await store.get_event("e") == there  # made at once: that of the lower room id
+        await store.delete_room("other")
+        assert await store.get_event("e") == here
+        await store.delete_event("room", "e")
+        assert await store.get_event("e") is None
+
+    async def test_AMB22_a_key_counts_for_its_channel(self, store: ConversationStore) -> None:
+        await new_room(store)
+        mail = EventSource(channel_id="mail", channel_type="email")
+        event = make_event(idempotency_key="k")
+        first = await store.commit_event(event, at=later(1))
+        other = make_event(idempotency_key="k").model_copy(update={"source": mail})
+        second = await store.commit_event(other, at=later(2))
+        get = store.get_event_by_idempotency_key
+        assert await get("room", "k") == first
+        assert await get("room", "k", channel_id="phone") == first
+        assert await get("room", "k", channel_id="mail") == second
+        assert await get("room", "k", channel_id="fax") is None
+        assert await store.check_idempotency("room", "k")
+        assert await store.check_idempotency("room", "k", channel_id="mail")
+        assert not await store.check_idempotency("room", "k", channel_id="fax")
+        again = make_event(idempotency_key="k").model_copy(update={"source": mail})
+        with pytest.raises(ValueError, match="'k'"):
+            await store.commit_event(again, at=later(3))
+        assert await indices(store) == [0, 1]
+
     async def test_R197_a_key_is_unique_in_its_room(self, store: ConversationStore) -> None:
         await new_room(store)
         await new_room(store, "other")
@@ -171,7 +208,7 @@ class CommitContract:
         event = await store.commit_event(make_event(id="e"), at=later(1))
         with pytest.raises(ValueError, match="'e'"):
             await store.commit_event(make_event(id="e", words="again"), at=later(2))
-        assert await store.get_event("room", "e") == event
+        assert await store.get_event("e", "room") == event
         room = await store.get_room("room")
         assert room is not None
         assert (room.event_count, room.updated_at) == (1, later(1))
@@ -183,11 +220,38 @@ class CommitContract:
         writing = asyncio.create_task(store.commit_event(event, at=later(1)))
         await asyncio.sleep(0)
         event.metadata["deep"].append(2)
-        returned = await writing
-        returned.metadata["deep"].append(3)
-        known = await store.get_event("room", "e")
+        await writing
+        known = await store.get_event("e", "room")
         assert known is not None
         assert known.metadata == {"deep": [1]}
+
+    async def test_R102_everything_inside_is_owned(self, store: ConversationStore) -> None:
+        await new_room(store)
+        source = EventSource(channel_id="c", channel_type="sms", raw_payload={"a": [{"b": 1}]})
+        parts = [RichContent(body="x", buttons=[{"b": 1}])]
+        event = RoomEvent(
+            id="e",
+            room_id="room",
+            source=source,
+            content=CompositeContent(parts=[*parts, SystemContent(body="y", data={"d": [1]})]),
+            addressed_to=["bot"],
+            channel_data=ChannelData(extra={"x": [1]}),
+            delivery_results={"c": [1]},
+        )
+        stored = event.model_copy(deep=True, update={"index": 0})
+        await store.commit_event(event, at=later(1))
+        for content in event.content.parts if event.content.type == "composite" else ():
+            if isinstance(content, RichContent):
+                content.buttons.append({"c": 2})
+            if isinstance(content, SystemContent):
+                content.data["d"].append(2)
+        event.source.raw_payload["a"][0]["b"] = 2
+        event.channel_data.extra["x"].append(2)
+        event.delivery_results["c"].append(2)
+        event.metadata["new"] = 1
+        assert event.addressed_to is not None
+        event.addressed_to.append("all")
+        assert await store.get_event("e") == stored
 
     async def test_R7_only_delivery_results_change(self, store: ConversationStore) -> None:
         await new_room(store)
@@ -197,99 +261,6 @@ class CommitContract:
         results["phone"]["at"] = []
         await store.set_delivery_results("room", "unknown", {"a": 1})
         expected = {"phone": {"status": "sent", "at": [1]}}
-        known = await store.get_event("room", "e")
+        known = await store.get_event("e", "room")
         assert known == event.model_copy(update={"delivery_results": expected})
         assert await store.list_events("room") == [known]
-
-    async def test_delivered_index_only_rises(self, store: ConversationStore) -> None:
-        await new_room(store)
-        assert await store.advance_delivered_index("room", 0) is True
-        assert await store.advance_delivered_index("room", 0) is False
-        results = await asyncio.gather(*(store.advance_delivered_index("room", 5) for _ in "abcd"))
-        assert sorted(results) == [False, False, False, True]
-        assert await store.advance_delivered_index("room", 4) is False
-        room = await store.get_room("room")
-        assert room is not None
-        assert room.delivered_index == 5
-
-
-async def _timeline(store: ConversationStore) -> None:
-    """0-9; 3 and 7 blocked, 4 and 8 typing, 5 an edit."""
-    await new_room(store)
-    kinds = {4: EventType.TYPING, 8: EventType.TYPING, 5: EventType.EDIT}
-    for number in range(10):
-        await store.commit_event(
-            make_event(
-                type=kinds.get(number, EventType.MESSAGE),
-                status=EventStatus.BLOCKED if number in (3, 7) else EventStatus.DELIVERED,
-            ),
-            at=later(number),
-        )
-
-
-class TimelineContract:
-    """R210: every way to page, always ascending."""
-
-    @pytest.mark.parametrize(
-        ("query", "expected"),
-        [
-            ({}, [0, 1, 2, 4, 5, 6, 8, 9]),
-            ({"include_blocked": True}, list(range(10))),
-            ({"limit": 3}, [0, 1, 2]),
-            ({"limit": 3, "offset": 2}, [2, 4, 5]),
-            ({"limit": 3, "offset": 7}, [9]),
-            ({"offset": 8}, []),
-            ({"limit": 3, "newest_first": True}, [6, 8, 9]),
-            ({"limit": 3, "offset": 2, "newest_first": True}, [4, 5, 6]),
-            ({"limit": 3, "offset": 7, "newest_first": True}, [0]),
-            ({"offset": 8, "newest_first": True}, []),
-            ({"limit": 2, "after_index": 2}, [4, 5]),
-            ({"limit": 2, "after_index": 2, "include_blocked": True}, [3, 4]),
-            ({"after_index": -1, "limit": 1}, [0]),
-            ({"after_index": 9}, []),
-            ({"limit": 2, "after_index": 2, "newest_first": True}, [4, 5]),
-            ({"limit": 2, "before_index": 6}, [4, 5]),
-            ({"limit": 2, "before_index": 6, "newest_first": True}, [4, 5]),
-            ({"before_index": 0}, []),
-            ({"before_index": 10**30, "limit": 2}, [8, 9]),
-            ({"after_index": 10**30}, []),
-            ({"limit": 0}, []),
-            ({"limit": 0, "before_index": 6}, []),
-            ({"types": [EventType.TYPING, EventType.EDIT]}, [4, 5, 8]),
-            ({"types": [EventType.TYPING], "newest_first": True, "limit": 1}, [8]),
-            ({"types": []}, []),
-            ({"exclude_types": [EventType.MESSAGE]}, [4, 5, 8]),
-            (
-                {
-                    "types": [EventType.TYPING, EventType.EDIT],
-                    "exclude_types": {EventType.TYPING},
-                },
-                [5],
-            ),
-        ],
-    )
-    async def test_R210_pages(
-        self, store: ConversationStore, query: dict[str, Any], expected: list[int]
-    ) -> None:
-        await _timeline(store)
-        found = await store.list_events("room", **query)
-        assert [event.index for event in found] == expected
-
-    async def test_R210_the_cursors_exclude_each_other(self, store: ConversationStore) -> None:
-        await new_room(store)
-        with pytest.raises(ValueError, match="exclude"):
-            await store.list_events("room", after_index=1, before_index=5)
-
-    async def test_R210_paging_meets_every_event_once(self, store: ConversationStore) -> None:
-        await _timeline(store)
-        forwards: list[int] = []
-        while page := await store.list_events(
-            "room", limit=3, after_index=forwards[-1] if forwards else -1
-        ):
-            forwards += [event.index for event in page]
-        backwards: list[int] = []
-        while page := await store.list_events(
-            "room", limit=3, before_index=backwards[0] if backwards else ALL
-        ):
-            backwards = [event.index for event in page] + backwards
-        assert forwards == backwards == [0, 1, 2, 4, 5, 6, 8, 9]

@@ -13,14 +13,15 @@ from salon.core.ports.store import ConversationStore
 from salon.models import (
     AgentResponsePolicy,
     Observation,
-    ParticipantStatus,
     Room,
     RoomStatus,
     RoomTimers,
     Task,
 )
+from salon.models.identity import Identity
 from salon.testing.contracts.samples import (
     indices,
+    known_room,
     later,
     make_binding,
     make_event,
@@ -39,6 +40,7 @@ class RoomContract:
             status=RoomStatus.PAUSED,
             created_at=later(0.000001),
             updated_at=later(1),
+            paused_at=later(1.5),
             closed_at=later(2),
             timers=RoomTimers(
                 inactive_after_seconds=60, closed_after_seconds=0, last_activity_at=later(3)
@@ -55,8 +57,19 @@ class RoomContract:
         assert await store.patch_room_metadata("none", {"a": 1}) is None
         assert await store.delete_room("none") is False
         assert await store.advance_delivered_index("none", 3) is False
-        assert await store.get_event("none", "e") is None
+        assert await store.get_event("e", "none") is None
+        assert await store.get_event("e") is None
         assert await store.get_event_by_idempotency_key("none", "k") is None
+        assert await store.check_idempotency("none", "k") is False
+        assert await store.binding_exists("none", "phone") is False
+        assert await store.remove_participant("none", "ann") is False
+        assert await store.get_task("t") is None
+        assert await store.get_unread_count("none", "phone") == 0
+        assert await store.list_read_markers("none") == {}
+        assert await store.get_conversation("none") == []
+        assert await store.get_timeline("none") == []
+        await store.mark_read("none", "phone", "e")
+        await store.mark_all_read("none", "phone")
         assert await store.get_binding("none", "phone") is None
         assert await store.remove_binding("none", "phone") is False
         assert await store.get_participant("none", "ann") is None
@@ -75,7 +88,7 @@ class RoomContract:
         with pytest.raises(RoomNotFoundError):
             await store.add_binding(make_binding(room_id="none"))
         with pytest.raises(RoomNotFoundError):
-            await store.put_participant(make_participant(room_id="none"))
+            await store.add_participant(make_participant(room_id="none"))
         with pytest.raises(RoomNotFoundError):
             await store.add_task(Task(room_id="none", title="t"))
         with pytest.raises(RoomNotFoundError):
@@ -116,7 +129,10 @@ class RoomContract:
         await store.commit_event(make_event(), at=later(6))
         assert await store.advance_delivered_index("room", 1)
         await store.patch_room_metadata("room", {"name": "new"})
+        await store.add_binding(make_binding())
+        stale.revision = stale.event_count = 77
         stale.status = RoomStatus.CLOSED
+        stale.paused_at = later(6)
         stale.closed_at = later(7)
         stale.organization_id = "org"
         stale.agent_response_policy = AgentResponsePolicy.ADDRESSED_ONLY
@@ -132,6 +148,7 @@ class RoomContract:
             inactive_after_seconds=5, closed_after_seconds=9, last_activity_at=later(6)
         )
         assert (known.status, known.closed_at) == (RoomStatus.CLOSED, later(7))
+        assert (known.paused_at, known.revision) == (later(6), 1)
         assert known.organization_id == "org"
         assert known.agent_response_policy is AgentResponsePolicy.ADDRESSED_ONLY
 
@@ -158,69 +175,92 @@ class RoomContract:
         await store.commit_event(make_event("other"), at=later(1))
         await new_room(store)
         await store.commit_event(make_event(id="e", idempotency_key="k"), at=later(1))
-        await store.add_binding(make_binding())
-        await store.put_participant(make_participant())
-        await store.add_task(Task(room_id="room", title="t"))
+        await store.add_binding(make_binding(recipient="+1"))
+        await store.add_participant(make_participant(external_id="+1"))
+        await store.add_task(Task(id="t", room_id="room", title="t"))
         await store.add_observation(Observation(room_id="room", channel_id="c", content="o"))
+        await store.mark_all_read("room", "phone")
+        await store.create_identity(Identity(id="ann"))
         assert await store.delete_room("room") is True
         assert await store.delete_room("room") is False
         await new_room(store)
         assert await indices(store) == []
-        assert await store.get_event("room", "e") is None
+        assert await store.get_event("e", "room") is None
         assert await store.get_event_by_idempotency_key("room", "k") is None
         assert await store.list_bindings("room") == []
         assert await store.list_participants("room") == []
         assert await store.list_tasks("room") == []
         assert await store.list_observations("room") == []
+        assert await store.list_read_markers("room") == {}
+        assert await store.get_task("t") is None
+        assert await store.get_event("e") is None
         assert await store.find_room_ids_by_channel("phone") == []
+        assert await store.find_room_ids_by_recipient("phone", "+1") == []
+        assert await store.find_latest_room("ann") is None
+        assert await store.find_latest_room("+1") is None
+        assert await store.find_undelivered_rooms() == ["other"]
+        assert await store.get_identity("ann") == Identity(id="ann")
         event = make_event(id="e", idempotency_key="k")
         assert (await store.commit_event(event, at=later(2))).index == 0
         assert await indices(store, "other") == [0]
 
-    async def test_rooms_are_listed_newest_first(self, store: ConversationStore) -> None:
-        for name, at in (("b", 2), ("a", 1), ("d", 4), ("c", 3), ("c2", 3)):
-            await new_room(store, name, at=at)
-        await new_room(store, "shut", at=9, status=RoomStatus.CLOSED)
-        listed = await store.list_rooms()
-        assert [room.id for room in listed] == ["shut", "d", "c2", "c", "b", "a"]
-        page = await store.list_rooms(status=RoomStatus.ACTIVE, limit=2, offset=1)
-        assert [room.id for room in page] == ["c2", "c"]
+    async def test_the_revision_counts_changes_of_what_is_in_the_room(
+        self, store: ConversationStore
+    ) -> None:
+        await new_room(store)
+        expected = 0
 
-    async def test_R181_rooms_of_a_channel_oldest_first(self, store: ConversationStore) -> None:
-        for name, at in (("z", 1), ("y", 3), ("x", 3), ("w", 2)):
-            await new_room(store, name, at=at)
-            await store.add_binding(make_binding("phone", name))
-        await new_room(store, "unbound", at=0)
-        await new_room(store, "shut", at=0, status=RoomStatus.CLOSED)
-        await store.add_binding(make_binding("phone", "shut"))
-        assert await store.find_room_ids_by_channel("phone") == ["shut", "z"]
-        active = RoomStatus.ACTIVE
-        found = await store.find_room_ids_by_channel("phone", status=active, limit=9)
-        assert found == ["z", "w", "x", "y"]
-        await store.remove_binding("z", "phone")
-        assert await store.find_room_ids_by_channel("phone", status=active, limit=1) == ["w"]
-        assert await store.find_room_ids_by_channel("none") == []
+        async def moved(by: int) -> None:
+            nonlocal expected
+            expected += by
+            assert (await known_room(store)).revision == expected
 
-    async def test_R179_the_latest_room_of_a_participant(self, store: ConversationStore) -> None:
-        for name, at in (("new", 3), ("old", 1), ("left", 5), ("unbound", 6), ("shut", 4)):
-            status = RoomStatus.CLOSED if name == "shut" else RoomStatus.ACTIVE
-            await new_room(store, name, at=at, status=status)
-            if name != "unbound":
-                await store.add_binding(make_binding("phone", name))
-            await store.add_binding(make_binding("chat", name, channel_type="websocket"))
-            who = make_participant(
-                room_id=name,
-                status=ParticipantStatus.LEFT if name == "left" else ParticipantStatus.ACTIVE,
-            )
-            await store.put_participant(who)
-        latest = await store.find_latest_room("ann", "voice")
-        assert latest == await store.get_room("shut")
-        latest = await store.find_latest_room("ann", "voice", status=RoomStatus.ACTIVE)
-        assert latest == await store.get_room("new")
-        assert await store.find_latest_room("ann", "websocket") is None
-        assert await store.find_latest_room("bob", "voice") is None
-        both = make_participant(room_id="old", connected_via=["phone", "chat"])
-        await store.put_participant(both)
-        latest = await store.find_latest_room("ann", "websocket")
-        assert latest is not None
-        assert latest.id == "old"
+        await moved(0)
+        await store.add_binding(make_binding())
+        await moved(1)
+        await store.add_binding(make_binding(muted=True))
+        await moved(1)
+        await store.update_binding(make_binding())
+        await moved(1)
+        await store.remove_binding("room", "phone")
+        await moved(1)
+        await store.remove_binding("room", "phone")
+        await moved(0)
+        await store.add_participant(make_participant())
+        await moved(1)
+        await store.update_participant(make_participant(display_name="Ann"))
+        await moved(1)
+        await store.remove_participant("room", "ann")
+        await moved(1)
+        await store.remove_participant("room", "ann")
+        await moved(0)
+        event = await store.commit_event(make_event(id="e"), at=later(1))
+        await store.commit_events([make_event(), make_event()], at=later(1))
+        await store.set_delivery_results("room", "e", {"a": 1})
+        await store.patch_room_metadata("room", {"a": 1})
+        await store.update_room(await known_room(store))
+        await store.advance_delivered_index("room", 1)
+        await store.mark_all_read("room", "phone")
+        await store.add_task(Task(room_id="room", title="t"))
+        await moved(0)
+        await store.update_event(event)
+        await moved(1)
+        await store.commit_event(make_event(), at=later(2), target=event)
+        await moved(1)
+        await store.delete_event("room", "e")
+        await moved(1)
+
+    async def test_concurrent_changes_all_count(self, store: ConversationStore) -> None:
+        await new_room(store)
+        await asyncio.gather(
+            *(store.add_binding(make_binding(f"c{n}")) for n in range(8)),
+            *(store.add_participant(make_participant(f"p{n}")) for n in range(8)),
+            *(store.commit_event(make_event(), at=later(n)) for n in range(8)),
+        )
+        room = await known_room(store)
+        assert (room.revision, room.event_count) == (16, 8)
+        await asyncio.gather(
+            *(store.remove_binding("room", f"c{n}") for n in range(8)),
+            *(store.update_participant(make_participant(f"p{n}")) for n in range(8)),
+        )
+        assert (await known_room(store)).revision == 32

@@ -16,9 +16,11 @@ from salon.models import (
     RoomStatus,
     TextContent,
 )
+from salon.models.filters import EventFilter
 
 START = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
 ALL = 10_000
+EVERYTHING = EventFilter(include_blocked=True)
 
 
 def later(seconds: float) -> datetime:
@@ -32,10 +34,18 @@ async def new_room(
     *,
     at: float = 0,
     status: RoomStatus = RoomStatus.ACTIVE,
+    **fields: Any,
 ) -> Room:
     """A stored room, made `at` seconds after `START`."""
-    room = Room(id=room_id, created_at=later(at), updated_at=later(at), status=status)
+    room = Room(id=room_id, created_at=later(at), updated_at=later(at), status=status, **fields)
     return await store.create_room(room)
+
+
+async def known_room(store: ConversationStore, room_id: str = "room") -> Room:
+    """A room that is there."""
+    room = await store.get_room(room_id)
+    assert room is not None
+    return room
 
 
 def make_event(room_id: str = "room", words: str = "hello", **fields: Any) -> RoomEvent:
@@ -68,5 +78,5 @@ def make_participant(name: str = "ann", room_id: str = "room", **fields: Any) ->
 
 async def indices(store: ConversationStore, room_id: str = "room") -> list[int]:
     """The index of every event of a room, as a timeline reader sees them."""
-    found = await store.list_events(room_id, limit=ALL, include_blocked=True)
+    found = await store.list_events(room_id, limit=ALL, event_filter=EVERYTHING)
     return [event.index for event in found]

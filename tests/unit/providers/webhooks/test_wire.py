@@ -26,7 +26,7 @@ class Peer:
 
     def __init__(self, secret: str) -> None:
         self.provider = WebhookHTTPProvider(
-            HTTPProviderConfig(webhook_url="http://127.0.0.1:9/", secret=secret)  # type: ignore[arg-type]
+            HTTPProviderConfig(webhook_url="http://127.0.0.1:9/", secret=secret)
         )
         self.taken: list[InboundMessage] = []
         self.app = Starlette(routes=[Route("/in", self._take, methods=["POST"])])
@@ -47,7 +47,7 @@ class Peer:
 async def test_a_signed_event_arrives_over_http() -> None:
     peer = Peer("shared")
     async with serve(peer.app) as url:
-        config = HTTPProviderConfig(webhook_url=f"{url}/in", secret="shared")  # type: ignore[arg-type]
+        config = HTTPProviderConfig(webhook_url=f"{url}/in", secret="shared")
         sender = WebhookHTTPProvider(config)
         result = await sender.send(event("Grüße 世界"), "user-1")
         await sender.close()
@@ -59,7 +59,7 @@ async def test_a_signed_event_arrives_over_http() -> None:
 async def test_R216_another_secret_is_refused_over_http() -> None:
     peer = Peer("shared")
     async with serve(peer.app) as url:
-        config = HTTPProviderConfig(webhook_url=f"{url}/in", secret="wrong")  # type: ignore[arg-type]
+        config = HTTPProviderConfig(webhook_url=f"{url}/in", secret="wrong")
         sender = WebhookHTTPProvider(config)
         result = await sender.send(event("x"), "user-1")
         await sender.close()

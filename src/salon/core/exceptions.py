@@ -1,0 +1,46 @@
+"""Every error of a conversation, where RoomKit has them."""
+
+from __future__ import annotations
+
+from salon.core.errors import (
+    ChannelAlreadyRegisteredError,
+    ChannelNotFoundError,
+    ChannelNotRegisteredError,
+    DuplicateIndexError,
+    IdentityNotFoundError,
+    ParticipantNotAdmittedError,
+    ParticipantNotFoundError,
+    RoomClosedError,
+    RoomNotFoundError,
+    SourceAlreadyAttachedError,
+    SourceNotFoundError,
+)
+from salon.core.ports.store import AddressLinkedError, EventNotFoundError
+from salon.core.rooms import TransitionRefusedError
+from salon.models.errors import (
+    NoProviderError,
+    NoRecipientError,
+    ProviderDeliveryError,
+    RoomKitError,
+)
+
+__all__ = [
+    "AddressLinkedError",
+    "ChannelAlreadyRegisteredError",
+    "ChannelNotFoundError",
+    "ChannelNotRegisteredError",
+    "DuplicateIndexError",
+    "EventNotFoundError",
+    "IdentityNotFoundError",
+    "NoProviderError",
+    "NoRecipientError",
+    "ParticipantNotAdmittedError",
+    "ParticipantNotFoundError",
+    "ProviderDeliveryError",
+    "RoomClosedError",
+    "RoomKitError",
+    "RoomNotFoundError",
+    "SourceAlreadyAttachedError",
+    "SourceNotFoundError",
+    "TransitionRefusedError",
+]

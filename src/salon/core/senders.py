@@ -1,0 +1,176 @@
+"""Who sent a message, and making the room ready for it (stages 5 and 6 of chapter 11)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from salon.core.bindings import Bindings
+from salon.core.delivery import RootCall
+from salon.core.errors import ParticipantNotAdmittedError
+from salon.core.identity import IdentityStage
+from salon.core.identity.decision import (
+    Actions,
+    Block,
+    KeepPending,
+    SendChallenge,
+    StoreIdentity,
+    UseIdentity,
+)
+from salon.core.participants import Participants, reached_at
+from salon.core.ports.channel import Channel
+from salon.core.ports.locks import RoomLockManager
+from salon.core.ports.store import ConversationStore
+from salon.core.routing import admits
+from salon.core.timeline import Admission, Timeline
+from salon.models import (
+    ChannelBinding,
+    InboundMessage,
+    ParticipantStatus,
+    RoomContext,
+    RoomEvent,
+)
+
+NOT_ADMITTED = "sender_not_admitted"
+BARRED = "participant_not_admitted"
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A message's channel and what is to be done about who sent it. `routed`: nobody named the
+    room, so the sender must be one whom its binding admits."""
+
+    channel: Channel
+    message: InboundMessage
+    actions: Actions = ()
+    routed: bool = False
+
+
+class Senders:
+    """Identifies senders before the lock and writes their records under it (R173)."""
+
+    def __init__(
+        self,
+        *,
+        store: ConversationStore,
+        identity: IdentityStage,
+        bindings: Bindings,
+        locks: RoomLockManager,
+        participants: Participants,
+        timeline: Timeline,
+    ) -> None:
+        self._store = store
+        self._identity = identity
+        self._bindings = bindings
+        self._locks = locks
+        self._participants = participants
+        self._timeline = timeline
+
+    def identifies(self, channel: Channel) -> bool:
+        """Whether senders on this channel are looked up."""
+        return self._identity.enabled_for(channel.channel_type)
+
+    async def identify(
+        self, event: RoomEvent, message: InboundMessage, context: RoomContext, channel: Channel
+    ) -> Actions:
+        """What is to be done about the sender; nothing is written yet."""
+        if not self.identifies(channel):
+            return ()
+        return await self._identity.run(
+            event, message, context, sender_is_participant=channel.sender_is_participant
+        )
+
+    async def hold_back(self, room_id: str, sender: Sender, root: RootCall) -> str | None:
+        """Why the message is held back for its sender, the challenge having been sent; None: it
+        goes on."""
+        challenges = [item.inject for item in sender.actions if isinstance(item, SendChallenge)]
+        if challenges:
+            async with self._locks.locked(room_id):
+                await self._bindings.admit(
+                    room_id,
+                    sender.channel.channel_id,
+                    sender.channel.reply_metadata(sender.message),
+                )
+            if not await self._timeline.inject(challenges, room_id, root):
+                return "room_closed"
+        for action in sender.actions:
+            if isinstance(action, Block):
+                return action.reason
+        return None
+
+    async def admit(self, event: RoomEvent, context: RoomContext, sender: Sender) -> Admission:
+        """Under the lock, the room being open: attach the channel, record the sender."""
+        channel = sender.channel
+        room_id, channel_id = context.room.id, channel.channel_id
+        binding = context.binding(channel_id)
+        changed = False
+        if binding is None:
+            answer_to = channel.reply_metadata(sender.message)
+            changed = await self._bindings.admit(room_id, channel_id, answer_to)
+        elif sender.routed and not self._is_welcome(binding, context, sender):
+            return Admission(event, refusal=NOT_ADMITTED)
+        try:
+            event, written = await self._record(event, context, sender)
+        except ParticipantNotAdmittedError:
+            return Admission(event, refusal=BARRED)
+        return Admission(event, changed or written)
+
+    @staticmethod
+    def _is_welcome(binding: ChannelBinding, context: RoomContext, sender: Sender) -> bool:
+        identity = next(
+            (item.identity for item in sender.actions if isinstance(item, UseIdentity)), None
+        )
+        return admits(
+            binding,
+            context.participants,
+            sender.message.sender_id,
+            identity=identity,
+            recipient_key=sender.channel.recipient_key,
+            normalize=sender.channel.normalize_address,
+        )
+
+    async def _record(
+        self, event: RoomEvent, context: RoomContext, sender: Sender
+    ) -> tuple[RoomEvent, bool]:
+        """The event with its participant, whose record is written if it says something new."""
+        room_id, channel_id = context.room.id, sender.channel.channel_id
+        address = sender.message.sender_id
+        for action in sender.actions:
+            if isinstance(action, StoreIdentity):
+                await self._store.create_identity(action.identity)
+            elif isinstance(action, UseIdentity):
+                await self._participants.identify(
+                    room_id, channel_id, action.identity, by=action.resolved_by, address=address
+                )
+                source = event.source.model_copy(update={"participant_id": action.identity.id})
+                return event.model_copy(update={"source": source}), True
+        participant_id = event.source.participant_id
+        if participant_id is None:
+            return event, False
+        for action in sender.actions:
+            if isinstance(action, KeepPending):
+                await self._participants.keep_pending(
+                    room_id, channel_id, participant_id, action, address=address
+                )
+                return event, True
+        known = context.participant(participant_id)
+        if known is None and _is_barred(address, channel_id, context):
+            raise ParticipantNotAdmittedError(room_id, participant_id)
+        if (
+            known is not None
+            and known.status is not ParticipantStatus.BANNED
+            and reached_at(known, channel_id, address) is known
+        ):
+            return event, False
+        await self._participants.ensure(room_id, participant_id, channel_id, address=address)
+        return event, True
+
+
+def _is_barred(address: str, channel_id: str, context: RoomContext) -> bool:
+    """Whether an address of which it is not known whose it is, is only that of somebody barred:
+    else nobody barred would need more than a resolver that fails (R171)."""
+    found = {
+        person.status is ParticipantStatus.BANNED
+        for person in context.participants
+        if person.external_id == address and channel_id in person.connected_via
+    }
+    return found == {True}

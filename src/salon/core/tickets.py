@@ -1,0 +1,35 @@
+"""The order of arrival, kept while work is done before the room is locked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Tickets:
+    """Whoever arrives in a room takes a ticket; turns come in the order of the tickets."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, asyncio.Future[None]] = {}
+
+    @asynccontextmanager
+    async def ticket(self, room_id: str) -> AsyncIterator[asyncio.Future[None] | None]:
+        """Inside, work may overtake that of others; await what this yields, if anything, before
+        entering the room. Leaving gives the turn to the next, also after a failure."""
+        before = self._last.get(room_id)
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._last[room_id] = mine
+        try:
+            yield before
+        finally:
+            if before is None or before.done():
+                self._done(room_id, mine)
+            else:  # given up before its turn
+                before.add_done_callback(lambda _: self._done(room_id, mine))
+
+    def _done(self, room_id: str, ticket: asyncio.Future[None]) -> None:
+        if not ticket.done():
+            ticket.set_result(None)
+        if self._last.get(room_id) is ticket:
+            del self._last[room_id]
