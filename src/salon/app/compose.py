@@ -11,7 +11,7 @@ from salon.app.metrics import Metrics
 from salon.app.records import CallRecords, RoomRecordings
 from salon.app.settings import Settings
 from salon.app.texts import RoomSockets
-from salon.app.transports import add_transports
+from salon.app.transports import add_transports, mailbox_services
 from salon.app.webrtc import WebRtc
 from salon.base import UrlPolicy
 from salon.channels.ai import AIChannel
@@ -91,7 +91,10 @@ def compose(settings: Settings) -> House:
         texts=RoomSockets(guests, texts),
         describe_agent=lambda: answerer.info,
         describe_engines=lambda: engines.describe() | {"webrtc": webrtc.describe()},
-        stages=_stages(kit, answerer, engines, records, gateway, webrtc, bus, disk),
+        stages=(
+            *_stages(kit, answerer, engines, records, gateway, webrtc, bus, disk),
+            mailbox_services(settings, kit),
+        ),
     )
     add_transports(settings, kit, house.intakes)
     return house

@@ -51,7 +51,7 @@ class Credentials:
         """Whether `given` is the API key."""
         return self._key is not None and keys_equal(given, self._key)
 
-    def principal(self, headers: Mapping[str, str], token: str = "") -> Principal | None:
+    def principal(self, headers: Mapping[str, str], token: str | None = None) -> Principal | None:
         """Who sends these headers (lower-case names); None if no valid credential is among them.
 
         `token` is a room token from the query, for browsers, whose sockets and event streams carry
@@ -61,7 +61,7 @@ class Credentials:
         bearer = bearer.strip() if scheme.lower() == "bearer" else ""
         api_key = headers.get("x-api-key", "")
         for given in (token, bearer, api_key):
-            if given.startswith(PREFIX) or (given and given is token):
+            if given and (given is token or given.startswith(PREFIX)):
                 return self.tokens.principal(given)
         if self._key is None:
             return LOCAL

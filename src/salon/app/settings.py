@@ -8,14 +8,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from salon.app import variables as var
-from salon.app.variables import Variable, setting, variables_of
+from salon.app.variables import MailServer, Variable, setting, variables_of
 from salon.base import BrowserPolicy, ConfigurationError, MissingExtraError, is_loopback
 from salon.base.policy import EVERY_ADDRESS
 from salon.transport.packets import IceServer
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 MIN_KEY = 16
 """Shortest API key that is accepted, in characters."""
@@ -191,6 +194,30 @@ class Settings:
         parse=var.url("http", "https"),
         doc="Where messages for the channel http are posted to.",
     )
+    smtp_url: MailServer | None = setting(
+        None,
+        "SALON_SMTP_URL",
+        parse=var.mail_server("smtp"),
+        secret=True,
+        doc="Server that sends e-mail: smtps://user:password@host, or smtp:// for STARTTLS.",
+    )
+    email_from: str | None = setting(
+        None, "SALON_EMAIL_FROM", parse=var.mailbox, doc="Sender of that e-mail, one address."
+    )
+    imap_url: MailServer | None = setting(
+        None,
+        "SALON_IMAP_URL",
+        parse=var.mail_server("imap"),
+        secret=True,
+        doc="Mailbox whose new e-mail comes in: imaps://user:password@host/INBOX.",
+    )
+    email_webhook_secret: SecretStr | None = setting(
+        None,
+        "SALON_EMAIL_WEBHOOK_SECRET",
+        parse=var.hidden(var.secret(MIN_KEY)),
+        secret=True,
+        doc="Secret that signs e-mail posted to /webhooks/email/signed.",
+    )
 
     # who answers
     agent: Path | None = setting(
@@ -316,10 +343,19 @@ class Settings:
         found = [getattr(self, item.field) for item in VARIABLES if item.secret]
         found += [server.credential for server in self.ice_servers]
         found += [key for _, key in self.organization_keys]
-        return tuple(value for value in found if value and isinstance(value, str))
+        for server in (self.smtp_url, self.imap_url):
+            found += [server.password, server.written] if server is not None else []
+        texts = (item if isinstance(item, str) else _text(item) for item in found)
+        return tuple(dict.fromkeys(filter(None, texts)))
 
 
 VARIABLES: tuple[Variable, ...] = variables_of(Settings)
+
+
+def _text(value: Any) -> str:
+    """What a `SecretStr` hides, nothing for all else."""
+    show = getattr(value, "get_secret_value", None)
+    return str(show()) if show is not None else ""
 
 
 def _check_exposure(settings: Settings) -> None:
@@ -347,6 +383,16 @@ def _check_transports(settings: Settings) -> None:
         )
     if settings.webhook_url is not None and settings.webhook_secret is None:
         raise ConfigurationError("SALON_WEBHOOK_URL needs SALON_WEBHOOK_SECRET")
+    if (settings.smtp_url is None) != (settings.email_from is None):
+        missing = "SALON_EMAIL_FROM" if settings.email_from is None else "SALON_SMTP_URL"
+        raise ConfigurationError(
+            f"SALON_SMTP_URL and SALON_EMAIL_FROM belong together: {missing} is missing"
+        )
+    if settings.smtp_url is None and (settings.imap_url or settings.email_webhook_secret):
+        raise ConfigurationError(
+            "SALON_IMAP_URL and SALON_EMAIL_WEBHOOK_SECRET need SALON_SMTP_URL and "
+            "SALON_EMAIL_FROM: answers have to go out"
+        )
 
 
 def _check_tls(settings: Settings) -> None:

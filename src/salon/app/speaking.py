@@ -9,7 +9,7 @@ from salon.app.api_models import EventIn
 from salon.app.observer import TEXT_CHANNEL
 from salon.app.problems import InvalidError, RefusedError
 from salon.base.principal import RoomGrant
-from salon.core.errors import RoomKitError
+from salon.core.errors import EventRefusedError
 from salon.core.kit import RoomKit
 from salon.core.permissions import check_scope
 from salon.models import (
@@ -56,10 +56,8 @@ async def speak(kit: RoomKit, access: Access, room_id: str, asked: EventIn) -> R
             organization_id=access.organization_id,
             detached=True,
         )
-    except RoomKitError as error:
-        if type(error) is not RoomKitError:
-            raise
-        raise RefusedError(_reason(error)) from error
+    except EventRefusedError as error:
+        raise RefusedError(error.reason) from error
 
 
 async def _as_oneself(
@@ -112,9 +110,3 @@ def _from_people(content: EventContent) -> bool:
     if parts is not None:
         return all(_from_people(part) for part in parts)
     return content.type in _FROM_PEOPLE
-
-
-def _reason(error: RoomKitError) -> str:
-    """The reason at the end of what the core says about an event that it did not store."""
-    said = getattr(error, "reason", None)
-    return said if isinstance(said, str) else str(error).rpartition(": ")[2]

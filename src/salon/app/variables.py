@@ -8,12 +8,15 @@ from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from salon.base import ConfigurationError
+from salon.base import ConfigurationError, is_loopback
 from salon.base.policy import lower_all
 from salon.transport.packets import IceServer
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 T = TypeVar("T")
 Parser = Callable[[str], Any]
@@ -54,6 +57,22 @@ class Variable:
         except ValueError as error:
             shown = "(hidden)" if self.secret or "@" in text else repr(text)
             raise ConfigurationError(f"{name}={shown}: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """A mail server and the account there, as a URL names them. The repr leaves the account out.
+
+    `port` None is the usual one. `written` is the password as it stands in the URL.
+    """
+
+    host: str
+    port: int | None
+    tls: Literal["implicit", "starttls", "none"]
+    username: str | None = field(default=None, repr=False)
+    password: SecretStr | None = field(default=None, repr=False)
+    written: SecretStr | None = field(default=None, repr=False, compare=False)
+    mailbox: str = ""
 
 
 def setting(
@@ -271,6 +290,79 @@ def secret(low: int) -> Parser:
         return value
 
     return parse
+
+
+def hidden(parse: Parser) -> Parser:
+    """What `parse` makes of a text, as a `SecretStr`."""
+
+    def wrap(text: str) -> SecretStr:
+        from pydantic import SecretStr
+
+        return SecretStr(parse(text))
+
+    return wrap
+
+
+def mail_server(scheme: str) -> Parser:
+    """The URL of a mail server. ``smtps`` and ``imaps`` speak TLS at once, ``smtp`` and ``imap``
+    after STARTTLS, without TLS only on this machine. The path of IMAP is the mailbox."""
+    reads = scheme == "imap"
+    tail = "/INBOX" if reads else ""
+    right = (
+        f"must be like {scheme}s://user:password@host[:port]{tail} (TLS) or {scheme}://... "
+        "(STARTTLS; without TLS only on this machine); what is special in user, password or "
+        "mailbox is percent-encoded, e.g. @ as %40"
+    )
+
+    def parse(text: str) -> MailServer:
+        from pydantic import SecretStr
+
+        try:
+            parts = urlsplit(text.strip())
+            place, port = host(parts.hostname or ""), parts.port
+            user, password, folder = (_decoded(item) for item in _account(parts))
+        except ValueError:  # its words may hold the password
+            raise ValueError(right) from None
+        strange = parts.query or parts.fragment or port == 0 or (folder and not reads)
+        if parts.scheme not in {scheme, f"{scheme}s"} or strange:
+            raise ValueError(right)
+        if bool(user) != bool(password) or (reads and not user):
+            raise ValueError(f"user and password belong together: it {right}")
+        plain = "none" if is_loopback(place) else "starttls"
+        return MailServer(
+            host=place,
+            port=port,
+            tls="implicit" if parts.scheme.endswith("s") else plain,
+            username=user or None,
+            password=SecretStr(password) if password else None,
+            written=SecretStr(parts.password or "") if password else None,
+            mailbox=(folder or "INBOX") if reads else "",
+        )
+
+    return parse
+
+
+def _account(parts: SplitResult) -> tuple[str, str, str]:
+    return parts.username or "", parts.password or "", parts.path.removeprefix("/")
+
+
+def _decoded(text: str) -> str:
+    value = unquote(text, errors="strict")
+    if not value.isprintable():
+        raise ValueError("control characters")
+    return value
+
+
+def mailbox(text: str) -> str:
+    """The address of a sender, with a name or without."""
+    from salon.providers.email import InvalidEmailError, parse_mailbox
+
+    value = text.strip()
+    try:
+        parse_mailbox(value, "sender")
+    except InvalidEmailError:
+        raise ValueError("must be one address like Salon <salon@example.org>") from None
+    return value
 
 
 def keys(low: int) -> Parser:

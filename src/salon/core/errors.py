@@ -5,6 +5,7 @@ SalonError
     ├── ProviderDeliveryError           a provider did not send (salon.models.errors)
     ├── RoomNotFoundError
     ├── RoomClosedError
+    ├── EventRefusedError               an event was not taken, for a `reason`
     ├── ChannelNotRegisteredError
     ├── ChannelAlreadyRegisteredError
     ├── ChannelNotFoundError            no such binding in the room
@@ -25,6 +26,7 @@ __all__ = [
     "ChannelNotFoundError",
     "ChannelNotRegisteredError",
     "DuplicateIndexError",
+    "EventRefusedError",
     "IdentityNotFoundError",
     "ParticipantNotAdmittedError",
     "ParticipantNotFoundError",
@@ -53,6 +55,16 @@ class RoomClosedError(RoomKitError):
 
     def __init__(self, room_id: str) -> None:
         super().__init__(f"room {room_id!r} is closed and takes no more events")
+
+
+class EventRefusedError(RoomKitError):
+    """The room did not take the event; `reason` is the code of the refusal (chapter 34)."""
+
+    code = "event_refused"
+
+    def __init__(self, room_id: str, reason: str | None) -> None:
+        self.reason = reason or "refused"
+        super().__init__(f"room {room_id!r} refused the event: {self.reason}")
 
 
 class ChannelNotRegisteredError(RoomKitError):

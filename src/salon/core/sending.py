@@ -8,7 +8,7 @@ from typing import Any
 
 from salon.base import SYSTEM_CLOCK, Clock
 from salon.core.delivery import Delivery, RootCall, agent_lane
-from salon.core.errors import ChannelNotFoundError, RoomClosedError, RoomKitError
+from salon.core.errors import ChannelNotFoundError, EventRefusedError, RoomClosedError
 from salon.core.inbound import Inbound
 from salon.core.ports.store import ConversationStore
 from salon.core.registry import ChannelRegistry
@@ -93,7 +93,7 @@ class Sending:
         """Put an event into a room for one of its channels (R129). Returns the committed event,
         BLOCKED if a hook or gate refused it, when it was delivered and answered, or with `detached`
         at once. Raises `ChannelNotRegisteredError`, `RoomNotFoundError`, `ChannelNotFoundError`,
-        `RoomClosedError`, and `RoomKitError` for any other refusal."""
+        `RoomClosedError`, and `EventRefusedError` for any other refusal."""
         channel = self._channels.get(channel_id)
         await self._tenancy.room(room_id, organization_id)
         if not await self._store.binding_exists(room_id, channel_id):
@@ -154,6 +154,6 @@ class Sending:
         if committed.event is None and committed.reason == "room_closed":
             raise RoomClosedError(room_id)
         if committed.event is None:
-            raise RoomKitError(f"room {room_id!r} refused the event: {committed.reason}")
+            raise EventRefusedError(room_id, committed.reason)
         await self._inbound.finish(committed, root, room_id, detached=detached)
         return committed.event

@@ -176,6 +176,8 @@ async def nothing(*_: Any) -> Any:
 
 
 ARGUMENTS: dict[str, Any] = {
+    "connection_id": "screen",
+    "send_fn": None,
     "room_id": ROOM,
     "channel_id": "sms",
     "participant_id": "ann",
@@ -207,7 +209,7 @@ ARGUMENTS: dict[str, Any] = {
 DELIVERY = DeliveryStatus(
     provider="p", message_id="m", status="sent", recipient="r", sender="s", room_id=ROOM
 )
-ELSEWHERE = {"create_room", "list_rooms", "process_webhook"}
+ELSEWHERE = {"create_room", "disconnect_websocket", "list_rooms", "process_webhook"}
 """Methods that name no room."""
 
 

@@ -66,7 +66,11 @@ def test_routes_in_the_reference_are_the_routes_there_are(tmp_path: Path) -> Non
         for path, methods in app.openapi()["paths"].items()
         for method in methods
     }
-    rows = re.findall(r"^\| (GET|POST) \| `(/[^`]*)` \|", read("docs/reference/rest-api.md"), re.M)
+    rows = re.findall(
+        r"^\| (GET|POST|PUT|PATCH|DELETE) \| `(/[^`]*)` \|",
+        read("docs/reference/rest-api.md"),
+        re.M,
+    )
     assert set(rows) - {("GET", "/")} == there
 
 
