@@ -19,10 +19,14 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from tests.unit.app.rest import serving
 
+from salon.app.compose import compose
+from salon.app.settings import load_settings
 from salon.models import (
     ChannelType,
     CompositeContent,
@@ -789,3 +793,66 @@ async def test_what_is_sent_can_be_read(mailbox: Dovecot) -> None:
     assert message.idempotency_key == message_id_for(sent.id, TO, "salon.example")
     assert message.thread_id == message_id_for("root", TO, "salon.example")
     assert parse_email(post.taken[0].original_content or b"", "mail").content == message.content
+
+
+# -- a server with both ---------------------------------------------------------------------------
+
+PARROT = """
+from salon.providers.agent import agent
+
+
+@agent
+async def parrot(turn, room):
+    yield f"You said {turn.text}"
+"""
+
+
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+async def test_a_server_answers_a_mailbox_in_the_same_thread(
+    mailbox: Dovecot,
+    certificate: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """From the settings to the answer: login and TLS both ways."""
+    caplog.set_level("DEBUG")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    (tmp_path / "agent.py").write_text(PARROT, encoding="utf-8")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    account = f"{USER}:{quote(PASSWORD, safe='')}@localhost"
+    needed = {"authenticator": login, "auth_required": True, "auth_require_tls": False}
+    async with smtp_server(tls=context, smtp=needed) as post:
+        environ = {
+            "SALON_SMTP_URL": f"smtps://{account}:{post.port}",
+            "SALON_EMAIL_FROM": FROM,
+            "SALON_IMAP_URL": f"imaps://{account}:{mailbox.tls_port}/INBOX",
+            "SALON_STORE_URL": "memory://",
+            "SALON_DATA_DIR": str(tmp_path / "data"),
+            "SALON_AGENT": str(tmp_path / "agent.py"),
+            "SALON_STT": "none",
+            "SALON_TTS": "none",
+            "SALON_WEBRTC": "off",
+        }
+        settings = load_settings(environ, env_file=None)
+        async with serving(settings, build=compose) as api:
+            mailbox.put(mail(1, "good day"))
+            await until(lambda: len(post.taken) == 1 and mailbox.flags() == [True])
+            mailbox.put(mail(2, "again", In_Reply_To=post.message()["Message-ID"]))
+            await until(lambda: len(post.taken) == 2)
+            (room,) = await api.kit.list_rooms()
+            await api.kit.idle(room.id)
+            info = (await api.client.get("/api/info")).text
+    first, second = post.message(0), post.message(1)
+    assert [envelope.rcpt_tos for envelope in post.taken] == [["ann@example.org"]] * 2
+    assert post.taken[0].mail_from == "bot@salon.example"
+    assert first.get_content().strip() == "You said good day"
+    assert first["In-Reply-To"] == "<m1@example.org>"
+    assert first["References"] == "<m1@example.org>"
+    assert first["Subject"] == "Re: Größe 1"
+    assert second["In-Reply-To"] == "<m2@example.org>"
+    assert second["References"].split()[0] == first["Message-ID"]
+    assert len(post.taken) == 2
+    for secret in (PASSWORD, quote(PASSWORD, safe="")):
+        assert secret not in info + caplog.text + repr(settings)

@@ -154,7 +154,11 @@ class Access:
             self.manage()
         bindings = await self._kit.store.list_bindings(room.id)
         return Observer.of(
-            bindings, internal=internal, blocked=blocked, guest=self.grant is not None
+            bindings,
+            internal=internal,
+            blocked=blocked,
+            guest=self.grant is not None,
+            participant_id=None if self.grant is None else self.grant.participant_id,
         )
 
 

@@ -33,10 +33,13 @@ from salon.models import (
 
 MAX_ID = 128
 MAX_METADATA = 100
+MAX_SECONDS = 10 * 365 * 24 * 3600
+"""Longest timer: ten years."""
 
 Id = Annotated[str, Field(min_length=1, max_length=MAX_ID)]
 Key = Annotated[str, Field(min_length=1, max_length=256)]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
+Seconds = Annotated[int, Field(ge=0, le=MAX_SECONDS)]
 Metadata = Annotated[dict[str, Any], Field(max_length=MAX_METADATA)]
 
 
@@ -59,8 +62,8 @@ class Asked(BaseModel):
 class TimersIn(Asked):
     """Seconds without activity until a room is paused, and from there until it is closed."""
 
-    inactive_after_seconds: int | None = Field(default=None, ge=0)
-    closed_after_seconds: int | None = Field(default=None, ge=0)
+    inactive_after_seconds: Seconds | None = None
+    closed_after_seconds: Seconds | None = None
 
 
 class RoomIn(Asked):
@@ -83,9 +86,11 @@ class RoomPatch(Asked):
     agent_response_policy: AgentResponsePolicy | None = None
 
 
-class TimersOut(TimersIn):
+class TimersOut(BaseModel):
     """The timers of a room."""
 
+    inactive_after_seconds: int | None = None
+    closed_after_seconds: int | None = None
     last_activity_at: datetime | None = None
 
 

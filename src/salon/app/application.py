@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from salon.app.credentials import AttemptLimiter, Credentials
 from salon.app.house import House
-from salon.app.middleware import SecurityMiddleware
+from salon.app.middleware import LastResort, SecurityMiddleware
 from salon.app.openapi import describe
 from salon.app.problems import install
 from salon.app.recordings import Recordings
@@ -82,6 +82,7 @@ def create_app(
         app.include_router(router)
     app.include_router(sockets(house))
     app.include_router(pages(files))
+    app.add_middleware(LastResort)
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,

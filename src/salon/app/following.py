@@ -121,4 +121,5 @@ async def _until_either(pump: Coroutine[Any, Any, bool], left: Coroutine[Any, An
 
 
 def _json(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    # escaped, because readers of event streams split lines at U+2028 and U+0085 too
+    return json.dumps(data, ensure_ascii=True, separators=(",", ":"))

@@ -64,7 +64,7 @@ class Guests:
     def __init__(
         self, kit: RoomKit, channel_ids: tuple[str, ...], agent_ids: tuple[str, ...] = ()
     ) -> None:
-        self._kit = kit
+        self.kit = self._kit = kit
         self._channel_ids = channel_ids
         self._agent_ids = agent_ids
         self._own: set[str] = set()
@@ -116,8 +116,8 @@ class Guests:
         """Let somebody in; the room is made if it is not there. Raises `BadNameError`,
         `RoomClosedError`, `RoomNotFoundError` for a room that is not the caller's, and
         `ParticipantNotAdmittedError` for somebody who was barred."""
-        room_id = checked_id(room_id or new_id(), "room id")
-        checked_id(participant_id, "participant id")
+        room_id = path_id(room_id or new_id(), "room id")
+        path_id(participant_id, "participant id")
         room = await self._prepare(room_id, Access(self._kit, principal))
         if not room.status.accepts_events:
             raise RoomClosedError(room_id)

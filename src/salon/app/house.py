@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from salon.app.crowd import Crowd
 from salon.app.intake import Intakes
 from salon.app.metrics import Metrics
 from salon.app.settings import Settings
@@ -130,6 +131,7 @@ class House:
 
     def __post_init__(self) -> None:
         self.tails = Tails(self.kit)
+        self.text_crowd = Crowd()
         self.intakes = Intakes(self.kit)
 
     def accept(self, request: UpgradeRequest) -> SocketHandler | Refusal | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -106,6 +107,7 @@ class Intakes:
         self._now += 1
         try:
             received = self._read(intake, call)
+            _check_sender(received)
             await self._hand_over(received)
             self.taken += 1
         finally:
@@ -137,6 +139,14 @@ class Intakes:
             result = await self._kit.process_inbound(content, detached=True)
             if result.event is None and result.reason in _AGAIN:
                 raise BusyError(result.reason)
+
+
+def _check_sender(received: Received) -> None:
+    """A sender becomes a participant, whose id stands in paths and logs."""
+    sender = getattr(received.content, "sender_id", "")
+    if any(unicodedata.category(sign) in {"Cc", "Cs", "Zl", "Zp"} for sign in sender):
+        received.forget()
+        raise WebhookPayloadError("the id of the sender holds control characters")
 
 
 class TwilioIntake:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from salon.app.problems import InvalidError
@@ -38,10 +38,11 @@ class _Place:
             text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
             values: Any = json.loads(text)
             room_id, created_at, offset = values
-            place = cls(str(room_id), datetime.fromisoformat(created_at), int(offset))
-            if not 0 <= place.offset <= _FARTHEST or place.created_at.tzinfo is None:
+            made = datetime.fromisoformat(created_at)
+            if made.tzinfo is None or not 0 <= offset <= _FARTHEST:
                 raise ValueError("not ours")
-        except (binascii.Error, ValueError, TypeError) as error:
+            place = cls(str(room_id), made.astimezone(UTC), int(offset))
+        except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise InvalidError("cursor: is not one that this server gave") from error
         return place
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
@@ -13,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from salon.app.problems import problem
 from salon.app.security import Asked, Gate
 from salon.transport.sockets import Refusal
+
+_log = logging.getLogger("salon.app")
 
 PAGE_HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
@@ -29,6 +32,33 @@ PAGE_HEADERS: Mapping[str, str] = {
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
 }
 """Sent with every answer. `unsafe-inline` is for style attributes only; scripts are files."""
+
+
+class LastResort:
+    """Answers 500 as JSON for whatever the application raises; innermost, so that the answer gets
+    the headers of all others. Sockets are left to the server."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def counted(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, counted)
+        except Exception:  # the outer edge of a request
+            if started:
+                raise
+            _log.exception("%s %s failed", scope["method"], scope["path"])
+            await problem(500, "the server failed", "internal")(scope, receive, send)
 
 
 class BodyTooLarge(HTTPException):

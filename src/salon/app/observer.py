@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from salon.app.idempotency import shown_key
 from salon.channels.websocket import event_json
 from salon.core.delivery import INJECTED_FOR
 from salon.core.permissions import may_read, scope_includes
@@ -25,6 +26,16 @@ REBINDING: Final = frozenset(
 """Events after which a room's bindings are others."""
 
 
+def bars(event: RoomEvent, participant_id: str) -> bool:
+    """Whether it tells that this participant is barred from now on."""
+    data = getattr(event.content, "data", {})
+    return (
+        event.type is EventType.PARTICIPANT_LEFT
+        and data.get("participant_id") == participant_id
+        and data.get("status") == "banned"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Observer:
     """A pair of eyes. By default they see what people at pages are shown.
@@ -37,6 +48,8 @@ class Observer:
     internal: bool = False
     blocked: bool = False
     guest: bool = False
+    participant_id: str | None = None
+    """Who a guest is: of idempotency keys they are shown their own."""
 
     @classmethod
     def of(
@@ -46,13 +59,15 @@ class Observer:
         internal: bool = False,
         blocked: bool = False,
         guest: bool = False,
+        participant_id: str | None = None,
     ) -> Observer:
         """The bindings are those of the room."""
-        return cls({item.channel_id: item for item in bindings}, internal, blocked, guest)
+        known = {item.channel_id: item for item in bindings}
+        return cls(known, internal, blocked, guest, participant_id)
 
     def with_bindings(self, bindings: Iterable[ChannelBinding]) -> Observer:
         """The same eyes, the room having changed."""
-        return Observer.of(bindings, internal=self.internal, blocked=self.blocked, guest=self.guest)
+        return replace(self, bindings={item.channel_id: item for item in bindings})
 
     def sees(self, event: RoomEvent) -> bool:
         """Whether the event is for these eyes."""
@@ -63,7 +78,12 @@ class Observer:
     def shows(self, event: RoomEvent) -> dict[str, Any]:
         """The event as JSON."""
         made = event_json(event)
+        made["idempotency_key"] = shown_key(event.idempotency_key)
         if self.guest:
+            if event.source.participant_id is None or (
+                event.source.participant_id != self.participant_id
+            ):
+                made["idempotency_key"] = None
             del made["channel_data"]
             for name in ("external_id", "provider_message_id"):
                 del made["source"][name]

@@ -30,6 +30,7 @@ STATUS: Final[Mapping[str, int]] = {
     "target_event_not_found": 404,
     # there is, and it is not to be had now
     "room_closed": 409,
+    "event_refused": 409,
     "room_exists": 409,
     "identity_exists": 409,
     "address_linked": 409,
@@ -50,8 +51,10 @@ STATUS: Final[Mapping[str, int]] = {
     # not like this
     "invalid": 422,
     "bad_name": 422,
+    "invalid_event": 422,
     # not now
     "rate_limited": 429,
+    "too_many_connections": 429,
     "room_busy": 503,
     "too_many_listeners": 503,
     "process_timeout": 504,

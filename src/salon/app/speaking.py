@@ -6,6 +6,7 @@ from typing import Final
 
 from salon.app.access import Access, ForbiddenError
 from salon.app.api_models import EventIn
+from salon.app.idempotency import scoped_key
 from salon.app.observer import TEXT_CHANNEL
 from salon.app.problems import InvalidError, RefusedError
 from salon.base.principal import RoomGrant
@@ -16,8 +17,10 @@ from salon.models import (
     DeleteContent,
     EditContent,
     EventContent,
+    EventStatus,
     EventType,
     InboundMessage,
+    Room,
     RoomEvent,
     TextContent,
 )
@@ -30,10 +33,10 @@ async def speak(kit: RoomKit, access: Access, room_id: str, asked: EventIn) -> R
     """Commit what is asked; returns the event, which may be BLOCKED. Does not wait for answers.
     Raises what `Access.room` does, `ForbiddenError`, `RoomClosedError`, `ChannelNotFoundError`,
     `InvalidError`, and `RefusedError` if nothing was stored."""
-    await access.room(room_id, manage=False, write=True)
+    room = await access.room(room_id, manage=False, write=True)
     content = TextContent(body=asked.content) if isinstance(asked.content, str) else asked.content
     if access.grant is not None:
-        return await _as_oneself(kit, access.grant, asked, content)
+        return await _as_oneself(kit, access, room, asked, content)
     try:
         for scope in (asked.visibility, asked.response_visibility):
             if scope is not None:
@@ -51,7 +54,9 @@ async def speak(kit: RoomKit, access: Access, room_id: str, asked: EventIn) -> R
             visibility=asked.visibility,
             response_visibility=asked.response_visibility,
             parent_event_id=asked.parent_event_id,
-            idempotency_key=asked.idempotency_key,
+            idempotency_key=scoped_key(
+                access.principal, asked.participant_id, asked.idempotency_key
+            ),
             addressed_to=asked.addressed_to,
             organization_id=access.organization_id,
             detached=True,
@@ -61,9 +66,11 @@ async def speak(kit: RoomKit, access: Access, room_id: str, asked: EventIn) -> R
 
 
 async def _as_oneself(
-    kit: RoomKit, grant: RoomGrant, asked: EventIn, content: EventContent
+    kit: RoomKit, access: Access, room: Room, asked: EventIn, content: EventContent
 ) -> RoomEvent:
     """A token's holder writes as they would at a page."""
+    grant = access.grant
+    assert grant is not None
     wanted = _TYPES.get(content.type, EventType.MESSAGE)
     typed = asked.event_type in (EventType.MESSAGE, wanted)
     if not typed or not _from_people(content) or _claims_more(asked, grant):
@@ -79,7 +86,9 @@ async def _as_oneself(
             event_type=wanted,
             parent_event_id=asked.parent_event_id,
             addressed_to=asked.addressed_to,
-            idempotency_key=asked.idempotency_key,
+            idempotency_key=scoped_key(
+                access.principal, grant.participant_id, asked.idempotency_key
+            ),
             metadata={"sender_name": grant.name} if grant.name else {},
         ),
         room_id=grant.room_id,
@@ -87,7 +96,17 @@ async def _as_oneself(
     )
     if result.event is None:
         raise RefusedError(result.reason or "refused")
+    if result.duplicate and not await _may_see(access, grant, room, result.event):
+        raise RefusedError("duplicate")
     return result.event
+
+
+async def _may_see(access: Access, grant: RoomGrant, room: Room, event: RoomEvent) -> bool:
+    """Whether the first event of a repeated key is the caller's and still shown to them."""
+    if event.source.participant_id != grant.participant_id:
+        return False
+    blocked = event.status is EventStatus.BLOCKED
+    return blocked or (await access.observer(room)).sees(event)
 
 
 def _claims_more(asked: EventIn, grant: RoomGrant) -> bool:

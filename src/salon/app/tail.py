@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from salon.app.observer import REBINDING, Observer
-from salon.base import SYSTEM_CLOCK, Clock, SalonError
+from salon.app.crowd import Crowd
+from salon.app.observer import REBINDING, Observer, bars
+from salon.base import LOCAL, SYSTEM_CLOCK, Clock, Principal, SalonError
 from salon.core.framework import FrameworkEvent
 from salon.core.kit import RoomKit
-from salon.models import EventFilter, EventType, Room, RoomEvent
+from salon.models import EventFilter, Room, RoomEvent
 
 BOUND: Final = 256
 """Events that may wait for a reader; one more and it is sent away."""
@@ -156,19 +157,11 @@ class Tail:
         if event.type in REBINDING:
             bindings = await self._kit.store.list_bindings(self.room_id)
             self._observer = self._observer.with_bindings(bindings)
-        if event.type is EventType.PARTICIPANT_LEFT and self._bars(event):
+        if self._participant_id is not None and bars(event, self._participant_id):
             self.end("not_admitted")
         if not self._observer.sees(event):
             return None
         return Shown(event.index, self._observer.shows(event))
-
-    def _bars(self, event: RoomEvent) -> bool:
-        data = getattr(event.content, "data", {})
-        return (
-            self._participant_id is not None
-            and data.get("participant_id") == self._participant_id
-            and data.get("status") == "banned"
-        )
 
     async def _next(self) -> RoomEvent | None:
         """The next event heard; None after a heartbeat without one, or at the end."""
@@ -205,6 +198,7 @@ class Tails:
         self._clock = clock
         self._rooms: dict[str, set[Tail]] = {}
         self._closed = False
+        self._crowd = Crowd()
         self.evicted = 0
         """Readers that were sent away because they were too slow."""
         kit.on_commit(self._committed)
@@ -223,9 +217,10 @@ class Tails:
         *,
         participant_id: str | None = None,
         until: float | None = None,
+        principal: Principal = LOCAL,
     ) -> Iterator[Tail]:
         """A reader, from now on until the block ends. `until` (Unix seconds) ends it, and so does
-        the barring of `participant_id`. Raises `TooManyTailsError`."""
+        the barring of `participant_id`. Raises `TooManyTailsError`, `CrowdedError`."""
         if self._closed or self.readers >= self._limit:
             raise TooManyTailsError("too many readers listen to rooms; try again later")
         tail = Tail(
@@ -237,14 +232,15 @@ class Tails:
             heartbeat=self._heartbeat,
             clock=self._clock,
         )
-        readers = self._rooms.setdefault(room.id, set())
-        readers.add(tail)
-        try:
-            yield tail
-        finally:
-            readers.discard(tail)
-            if not readers and self._rooms.get(room.id) is readers:
-                del self._rooms[room.id]
+        with self._crowd.place(room.id, principal):
+            readers = self._rooms.setdefault(room.id, set())
+            readers.add(tail)
+            try:
+                yield tail
+            finally:
+                readers.discard(tail)
+                if not readers and self._rooms.get(room.id) is readers:
+                    del self._rooms[room.id]
 
     def close(self) -> None:
         """End every reader; idempotent."""

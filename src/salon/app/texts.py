@@ -5,11 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from salon.app.guests import Guests, checked_id, shown_name
+from salon.app.access import stamp_of
+from salon.app.guests import Guests, path_id, shown_name
 from salon.app.house import TextPeer
+from salon.app.idempotency import PREFIX
+from salon.app.observer import bars
 from salon.app.version import version
 from salon.base import LOCAL, Principal, SalonError, new_id
 from salon.channels.websocket import Connection, WebSocketChannel
+from salon.core.errors import RoomNotFoundError
+from salon.core.framework import FrameworkEvent
+from salon.core.kit import RoomKit
+from salon.models import EventType, RoomEvent
 
 HISTORY = 50
 MAX_HISTORY = 200
@@ -25,18 +32,49 @@ class _Refused(Exception):
         self.code = code
 
 
+class _Seat:
+    """Somebody's place in a room, taken before they are let in: what happens to the room from
+    there on, the seat hears of."""
+
+    def __init__(self, room_id: str, participant_id: str, *, guest: bool) -> None:
+        self.room_id = room_id
+        self.participant_id = participant_id
+        self.guest = guest
+        self.stamp = ""
+        """Which of the rooms of this id it is."""
+        self.ended: str | None = None
+        self.connection: Connection | None = None
+
+    def end(self, reason: str) -> None:
+        """No more; the first reason counts."""
+        self.ended = self.ended or reason
+        if self.connection is not None:
+            self.connection.close()
+
+
+_ENDS = {
+    "room_deleted": "this room was deleted",
+    "participant_not_admitted": "you were barred from this room",
+}
+
+
 class RoomSockets:
     """Serves ``/ws/{room_id}``.
 
     To the page: ``hello``, ``history``, ``event``, ``stream_start``, ``stream_chunk``,
     ``stream_end``, ``stream_error``, ``caption``, ``error``. From it: ``message {text,
     idempotency_key?}`` and ``history {before_index, limit}``. What a page sends wrongly gets an
-    ``error`` and nothing else happens.
+    ``error`` and nothing else happens. A socket ends with its room, and when its participant is
+    barred.
     """
 
     def __init__(self, guests: Guests, channel: WebSocketChannel) -> None:
         self._guests = guests
         self._channel = channel
+        self._kit: RoomKit = guests.kit
+        self._seats: dict[str, set[_Seat]] = {}
+        self._kit.on_commit(self._committed)
+        self._kit.on("room_deleted")(self._deleted)
 
     async def serve(
         self,
@@ -54,15 +92,31 @@ class RoomSockets:
             participant_id, name = grant.participant_id, grant.name
         participant_id = participant_id or new_id()
         name = shown_name(name)
+        seat = _Seat(room_id, participant_id, guest=grant is not None)
+        self._seats.setdefault(room_id, set()).add(seat)
         try:
-            checked_id(participant_id, "participant id")
-            await self._guests.enter(
-                room_id, participant_id, self._channel.channel_id, name, principal=principal
-            )
-        except SalonError as error:
-            await peer.send({"type": "error", "code": error.code, "message": str(error)})
+            try:
+                path_id(participant_id, "participant id")
+                await self._guests.enter(
+                    room_id, participant_id, self._channel.channel_id, name, principal=principal
+                )
+                seat.stamp = stamp_of(await self._kit.get_room(room_id))
+            except SalonError as error:
+                await peer.send({"type": "error", "code": error.code, "message": str(error)})
+                return
+            await self._sit(peer, seat, name, writes=grant is None or grant.writes)
+            if seat.ended is not None:
+                words = _ENDS[seat.ended]
+                await peer.send({"type": "error", "code": seat.ended, "message": words})
+        finally:
+            self._leave(seat)
+
+    async def _sit(self, peer: TextPeer, seat: _Seat, name: str | None, *, writes: bool) -> None:
+        if seat.ended is not None:
             return
+        room_id, participant_id = seat.room_id, seat.participant_id
         connection = self._channel.connect(room_id, participant_id, name)
+        seat.connection = connection
         try:
             connection.post(
                 {
@@ -73,14 +127,43 @@ class RoomSockets:
                 }
             )
             await self._history(connection, None, HISTORY)
-            await self._exchange(peer, connection, writes=grant is None or grant.writes)
+            await self._exchange(peer, seat, connection, writes=writes)
         finally:
             self._channel.disconnect(connection)
 
-    async def _exchange(self, peer: TextPeer, connection: Connection, *, writes: bool) -> None:
+    def _leave(self, seat: _Seat) -> None:
+        seats = self._seats.get(seat.room_id, set())
+        seats.discard(seat)
+        if not seats:
+            self._seats.pop(seat.room_id, None)
+
+    def _deleted(self, event: FrameworkEvent) -> None:
+        for seat in self._seats.get(event.room_id or "", ()):
+            seat.end("room_deleted")
+
+    def _committed(self, event: RoomEvent) -> None:
+        if event.type is not EventType.PARTICIPANT_LEFT:
+            return
+        for seat in self._seats.get(event.room_id, ()):
+            if bars(event, seat.participant_id):
+                seat.end("participant_not_admitted")
+
+    async def _check_room(self, seat: _Seat) -> None:
+        """Another process may have deleted the room, of which nothing is heard here."""
+        room = await self._kit.store.get_room(seat.room_id)
+        if room is None or stamp_of(room) != seat.stamp:
+            seat.end("room_deleted")
+        if seat.ended is not None:
+            raise RoomNotFoundError(seat.room_id)
+
+    async def _exchange(
+        self, peer: TextPeer, seat: _Seat, connection: Connection, *, writes: bool
+    ) -> None:
         tasks = (
-            asyncio.create_task(self._write(peer, connection), name="room socket writer"),
-            asyncio.create_task(self._read(peer, connection, writes), name="room socket reader"),
+            asyncio.create_task(self._write(peer, seat, connection), name="room socket writer"),
+            asyncio.create_task(
+                self._read(peer, seat, connection, writes), name="room socket reader"
+            ),
         )
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -92,18 +175,23 @@ class RoomSockets:
             task.result()
 
     @staticmethod
-    async def _write(peer: TextPeer, connection: Connection) -> None:
+    async def _write(peer: TextPeer, seat: _Seat, connection: Connection) -> None:
         async for message in connection.messages():
-            await peer.send(message)
+            if seat.ended is not None:
+                return
+            await peer.send(_for_guest(message, seat.participant_id) if seat.guest else message)
         if connection.evicted:
             await peer.send(
                 {"type": "error", "code": "too_slow", "message": "too many unread messages"}
             )
 
-    async def _read(self, peer: TextPeer, connection: Connection, writes: bool) -> None:
+    async def _read(
+        self, peer: TextPeer, seat: _Seat, connection: Connection, writes: bool
+    ) -> None:
         while True:
             try:
                 message = await peer.receive()
+                await self._check_room(seat)
                 await self._take(connection, message, writes)
             except ValueError as error:
                 _complain(connection, "bad_message", str(error))
@@ -122,7 +210,7 @@ class RoomSockets:
                 await self._say(connection, message)
             case "history":
                 before, limit = message.get("before_index"), message.get("limit", HISTORY)
-                if not isinstance(before, int) or not isinstance(limit, int) or before < 0:
+                if type(before) is not int or type(limit) is not int or not 0 <= before <= 2**53:
                     raise _Refused("bad_message", "history needs before_index, a whole number")
                 await self._history(connection, before, min(max(limit, 1), MAX_HISTORY))
             case other:
@@ -136,6 +224,8 @@ class RoomSockets:
             raise _Refused("too_long", f"a message has at most {MAX_TEXT} characters")
         if key is not None and (not isinstance(key, str) or not 0 < len(key) <= 128):
             raise _Refused("bad_message", "idempotency_key has 1 to 128 characters")
+        if key is not None and key.startswith(PREFIX):
+            raise _Refused("bad_message", f"idempotency_key may not begin with {PREFIX}")
         refusal = await self._channel.say(connection, text.strip(), idempotency_key=key)
         if refusal is not None:
             raise _Refused("refused", f"the message was refused: {refusal}")
@@ -144,6 +234,22 @@ class RoomSockets:
         page = await self._guests.timeline(connection.room_id, before_index=before, limit=limit)
         if page is not None:
             connection.post({"type": "history", "events": page.events, "has_more": page.has_more})
+
+
+def _for_guest(message: dict[str, Any], participant_id: str) -> dict[str, Any]:
+    """Without the idempotency keys of others."""
+
+    def cleared(event: Any) -> Any:
+        if not isinstance(event, dict) or event["source"]["participant_id"] == participant_id:
+            return event
+        return event | {"idempotency_key": None}
+
+    match message["type"]:
+        case "event" | "stream_end":
+            return message | {"event": cleared(message["event"])}
+        case "history":
+            return message | {"events": [cleared(event) for event in message["events"]]}
+    return message
 
 
 def _complain(connection: Connection, code: str, message: str) -> None:

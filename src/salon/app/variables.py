@@ -328,7 +328,7 @@ def mail_server(scheme: str) -> Parser:
             raise ValueError(right)
         if bool(user) != bool(password) or (reads and not user):
             raise ValueError(f"user and password belong together: it {right}")
-        plain = "none" if is_loopback(place) else "starttls"
+        plain: Literal["none", "starttls"] = "none" if is_loopback(place) else "starttls"
         return MailServer(
             host=place,
             port=port,

@@ -119,6 +119,7 @@ class VoiceChannel(Channel):
     """
 
     channel_type = ChannelType.VOICE
+    playout_timeout = 1800.0  # a long answer is heard for as long as it takes
     sender_is_participant = True
 
     def __init__(

@@ -398,6 +398,8 @@ class WebSocketChannel(Channel):
             await callbacks.finish(stored, error)
 
     async def on_room_detached(self, room_id: str) -> None:
+        for connection in tuple(self._rooms.get(room_id, ())):
+            self.disconnect(connection)
         self._live.pop(room_id, None)
         for key in [key for key in self._streams if key[0] == room_id]:
             self._streams.pop(key).abandon()

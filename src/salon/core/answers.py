@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from salon.base import ConfigurationError, IdFactory, SalonError, new_id
 from salon.core.context import Contexts
@@ -14,7 +14,7 @@ from salon.core.effects import SideEffects
 from salon.core.errors import RoomKitError, RoomNotFoundError
 from salon.core.framework import FrameworkEvents
 from salon.core.hooks import HookRegistry
-from salon.core.permissions import may_deliver, targets, write_refusal
+from salon.core.permissions import effective_scope, may_deliver, targets, write_refusal
 from salon.core.ports.channel import Channel
 from salon.core.ports.telemetry import SpanKind
 from salon.core.registry import ChannelRegistry
@@ -27,6 +27,8 @@ from salon.models import (
     ChannelDirection,
     ChannelOutput,
     ChannelType,
+    DeleteContent,
+    EditContent,
     EventSource,
     EventType,
     HookTrigger,
@@ -39,6 +41,8 @@ from salon.models import (
 
 _log = logging.getLogger("salon.core.answers")
 
+ANSWER_S = 600.0
+"""How long an agent may take to begin an answer, or to give a whole one, in seconds."""
 DEPTH_LIMIT = "event_chain_depth_limit"
 LOOP_CAP = "reentry_loop_cap"
 
@@ -95,7 +99,8 @@ class Answers:
                 room_id=event.room_id,
                 channel_id=channel.channel_id,
             ) as span:
-                output = await channel.on_event(event, binding, context)
+                async with asyncio.timeout(ANSWER_S):
+                    output = await channel.on_event(event, binding, context)
                 if output.response_stream is None:
                     span.set_attribute("llm.answered", output.responded)
                     span.end()
@@ -119,15 +124,25 @@ class Answers:
         root: RootCall,
         span: ActiveSpan,
     ) -> None:
+        taken = {past.id for past in context.recent_events} | {trigger.id}
         for answer in output.response_events if output.responded else ():
-            descent = self._descent(trigger, context, answer.visibility)
-            descent["source"] = answer.source.model_copy(
-                update={"channel_id": channel.channel_id, "channel_type": channel.channel_type}
-            )
+            descent = self._descent(trigger, context, answer)
+            own: dict[str, Any] = {
+                "channel_id": channel.channel_id,
+                "channel_type": channel.channel_type,
+            }
+            if isinstance(answer.content, EditContent | DeleteContent):
+                own["participant_id"] = None  # an agent speaks for nobody (R105)
+            descent["source"] = answer.source.model_copy(update=own)
+            if answer.id in taken:  # made from another event
+                descent |= {"id": self._ids(), "idempotency_key": None}
             await self._reenter(bounded(answer.model_copy(update=descent)), root)
         if output.response_stream is None:
             return
+        context = await self._contexts.build(trigger.room_id)  # it may have thought for long
         refusal = write_refusal(context.binding(channel.channel_id))
+        if not context.room.status.accepts_events:
+            refusal = "room_closed"
         if refusal is not None or self._too_deep(trigger):
             closing = getattr(output.response_stream, "aclose", None)
             if closing is not None:
@@ -149,8 +164,7 @@ class Answers:
         assert output.response_stream is not None
         announced = self._announce(trigger, channel, context)
         announced = announced.model_copy(update={"metadata": dict(output.response_metadata)})
-        sinks = self._sinks(announced, context)
-        tee = StreamTee(announced, sinks, context)
+        tee = StreamTee(announced, lambda: self._listeners(announced), context)
         result = await tee.run(output.response_stream)
         if result.error is not None:
             span.record_error(result.error)
@@ -167,7 +181,7 @@ class Answers:
             committed = await self._reenter(
                 answer, root, announced=announced, streamed=frozenset(tee.taken)
             )
-        left = [sink for sink in sinks if sink[1].channel_id in tee.taken - committed.targets]
+        left = [sink for sink in tee.chosen if sink[1].channel_id in tee.taken - committed.targets]
         await self._not_stored(announced, left, result)
         if result.error is None:
             return
@@ -185,7 +199,21 @@ class Answers:
         was refused."""
         error = None if result.error is None else _words(result.error)
         for channel, binding in sinks:
-            await channel.finish_stream(announced, None, binding, error)
+            try:
+                await channel.finish_stream(announced, None, binding, error)
+            except Exception:  # noqa: BLE001 - the others have to be told as well (R131)
+                _log.exception("channel %s failed to end an answer", channel.channel_id)
+
+    async def _listeners(self, announced: RoomEvent) -> list[tuple[Channel, ChannelBinding]]:
+        """Who gets an answer live, as the room is when its first words are there (R124)."""
+        try:
+            context = await self._contexts.build(announced.room_id)
+        except RoomNotFoundError:
+            return []
+        gone = not context.room.status.accepts_events
+        if gone or write_refusal(context.binding(announced.source.channel_id)) is not None:
+            return []  # it will be refused
+        return self._sinks(announced, context)
 
     def _sinks(
         self, announced: RoomEvent, context: RoomContext
@@ -216,19 +244,27 @@ class Answers:
             ),
             content=TextContent(body=""),
             correlation_id=event_id,
-            **self._descent(trigger, context, "all"),
+            **self._descent(trigger, context, None),
         )
 
     def _descent(
-        self, trigger: RoomEvent, context: RoomContext, visibility: str
-    ) -> dict[str, object]:
-        """What an answer takes from the event it answers (R147, R152)."""
+        self, trigger: RoomEvent, context: RoomContext, answer: RoomEvent | None
+    ) -> dict[str, Any]:
+        """What an answer takes from the event it answers (R147), what may see it included, for
+        every answer that follows (R152). An agent may narrow that."""
+        visibility = "all" if answer is None else answer.visibility
+        further = trigger.response_visibility
+        if further is not None:
+            visibility = effective_scope(further, visibility, context.bindings)
+        elif answer is not None:
+            further = answer.response_visibility
         return {
             "room_id": context.room.id,
             "chain_depth": trigger.chain_depth + 1,
             "responds_to": trigger.id,
             "parent_event_id": trigger.parent_event_id,
-            "visibility": trigger.response_visibility or visibility,
+            "visibility": visibility,
+            "response_visibility": further,
         }
 
     def _too_deep(self, trigger: RoomEvent) -> bool:

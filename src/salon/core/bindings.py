@@ -313,14 +313,18 @@ class Bindings:
     async def _bind(
         self, room: Room, binding: ChannelBinding, before: ChannelBinding | None, channel: Channel
     ) -> RoomEvent:
-        """Write, tell the channel, record; undone if the channel objects (R47)."""
-        await self._store.add_binding(binding)
+        """Write, tell the channel, record; undone if the channel objects, or nobody waits for it
+        any more (R47)."""
         try:
+            await unbroken(self._write(binding))
             await channel.on_room_attached(binding.room_id, binding)
         except BaseException:
             await unbroken(self._unwrite(binding, before))
             raise
         return await unbroken(self._settled(room, binding))
+
+    async def _write(self, binding: ChannelBinding) -> None:
+        await self._store.add_binding(binding)
 
     async def _unwrite(self, binding: ChannelBinding, before: ChannelBinding | None) -> None:
         if before is None:
@@ -435,8 +439,8 @@ _CHANGE_TRIGGERS: Final = {
 }
 
 
-def _lane(room_id: str, channel_id: str) -> str:
-    return f"{room_id}/{channel_id}"
+def _lane(room_id: str, channel_id: str) -> tuple[str, str]:
+    return room_id, channel_id
 
 
 def _own(channel: Channel, room_id: str) -> ChannelBinding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from salon.core.errors import RoomNotFoundError
 from salon.core.ports.store import ConversationStore
@@ -21,14 +22,16 @@ from salon.models import (
 RECENT_EVENTS = 50
 MAX_RECENT_EVENTS = 2000
 MAX_ROOMS = 1024
-"""Rooms remembered at a time; what is forgotten is read again."""
+"""Rooms remembered at a time; the one not used for longest is forgotten, and read again."""
 
 
 @dataclass(slots=True)
 class _Remembered:
-    """A room as it was at `revision`, with its messages up to the index `upto`."""
+    """A room as it was at `revision`, with its messages up to the index `upto`. `made` tells it
+    from an earlier room of the same id, which had the same revisions."""
 
     room: Room
+    made: datetime
     revision: int
     bindings: tuple[ChannelBinding, ...]
     participants: tuple[Participant, ...]
@@ -70,10 +73,12 @@ class Contexts:
         """The context of a room just read."""
         known = self._rooms.get(room.id)
         latest = -1 if room.latest_index is None else room.latest_index
-        if known is None or known.revision != room.revision:
+        if known is None or (known.made, known.revision) != (room.created_at, room.revision):
             known = await self._read(room, latest)
-        elif latest > known.upto:
-            await self._catch_up(room.id, known, latest)
+        else:
+            self._rooms.move_to_end(room.id)
+            if latest > known.upto:
+                await self._catch_up(room.id, known, latest)
         known.room = room
         return RoomContext(room, known.bindings, known.participants, known.events())
 
@@ -90,6 +95,7 @@ class Contexts:
         known = self._rooms.get(room_id)
         if known is None:
             return await self.build(room_id)
+        self._rooms.move_to_end(room_id)
         return RoomContext(known.room, known.bindings, known.participants, known.events())
 
     def committed(self, event: RoomEvent) -> None:
@@ -113,7 +119,13 @@ class Contexts:
         )
         upto = max(latest, recent[-1].index if recent else -1)
         known = _Remembered(
-            room, room.revision, bindings, participants, deque(recent, maxlen=self._recent), upto
+            room,
+            room.created_at,
+            room.revision,
+            bindings,
+            participants,
+            deque(recent, maxlen=self._recent),
+            upto,
         )
         self._rooms[room.id] = known
         self._rooms.move_to_end(room.id)

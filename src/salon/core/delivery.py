@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from salon.core.effects import SideEffects
 from salon.core.framework import FrameworkEvents
 from salon.core.lanes import Lanes
-from salon.core.marks import DeliveredMarks
+from salon.core.marks import DeliveredMarks, Planned
 from salon.core.mutations import Mutation
 from salon.core.observers import Observers
 from salon.core.permissions import may_deliver, solicited
@@ -76,9 +76,9 @@ class DeliverySet:
     """What the event changed of an earlier one."""
 
 
-def agent_lane(room_id: str, channel_id: str) -> str:
+def agent_lane(room_id: str, channel_id: str) -> tuple[str, str]:
     """The lane in which one agent of one room is asked."""
-    return f"{room_id}/{channel_id}"
+    return room_id, channel_id
 
 
 Ask = Callable[[RoomEvent, ChannelBinding, RootCall], Awaitable[None]]
@@ -121,9 +121,8 @@ class Delivery:
         self, item: DeliverySet, root: RootCall
     ) -> asyncio.Future[Mapping[str, DeliveryResult]]:
         """Append to the room's lane; the future gets the results per target channel."""
-        room = item.context.room
-        self._marks.planned(room.id, item.event.index, room.delivered_index)
-        work = carried(lambda: self._broadcast(item, root))
+        planned = self._marks.planned(item.context.room, item.event.index)
+        work = carried(lambda: self._broadcast(item, root, planned))
         return self.rooms.put(item.event.room_id, work)
 
     def waiting(self, context: RoomContext) -> int:
@@ -140,14 +139,18 @@ class Delivery:
         await self.agents.close(timeout)
         await self.rooms.close(timeout)
 
-    async def _broadcast(self, item: DeliverySet, root: RootCall) -> Mapping[str, DeliveryResult]:
+    async def _broadcast(
+        self, item: DeliverySet, root: RootCall, planned: Planned
+    ) -> Mapping[str, DeliveryResult]:
         with self._tracer.span(SpanKind.BROADCAST, "broadcast", room_id=item.event.room_id) as span:
             if span:
                 span.set_attribute("event_id", item.event.id)
                 span.set_attribute("delivery.targets", len(item.targets))
-            return await self._execute(item, root)
+            return await self._execute(item, root, planned)
 
-    async def _execute(self, item: DeliverySet, root: RootCall) -> Mapping[str, DeliveryResult]:
+    async def _execute(
+        self, item: DeliverySet, root: RootCall, planned: Planned
+    ) -> Mapping[str, DeliveryResult]:
         told = [
             binding
             for binding in item.targets
@@ -157,13 +160,19 @@ class Delivery:
             outcomes = [await self._deliver(item, told[0])]
         else:
             outcomes = await asyncio.gather(*(self._deliver(item, binding) for binding in told))
-        asked = [] if item.bare else self._hand_to_agents(item, root)
         results = {outcome.channel_id: outcome for outcome in outcomes if outcome is not None}
-        await self._report(item, results)
-        if not told and asked:  # only agents had to do with it: it is done when they are
-            await self._marks.done_after(item.event.room_id, item.event.index, asked)
-        else:
-            await self._marks.done(item.event.room_id, item.event.index)
+        asked: list[asyncio.Future[object]] = []
+        try:
+            if not item.bare:
+                self._hand_to_agents(item, root, asked)
+            await self._report(item, results)
+        except Exception:  # noqa: BLE001 - committed and delivered, whatever can be told of it
+            _log.exception("what became of %s was not told", item.event.id, extra=_place(item))
+        finally:
+            if told or not asked:
+                await self._marks.done(planned)
+            else:  # only agents had to do with it: it is done when they are
+                await self._marks.done_after(planned, asked)
         if not item.bare and item.event.status is not EventStatus.BLOCKED:
             self._observe(item)
         return results
@@ -277,9 +286,10 @@ class Delivery:
             raise UntranscodableError(binding.channel_id)
         return event if content is event.content else event.model_copy(update={"content": content})
 
-    def _hand_to_agents(self, item: DeliverySet, root: RootCall) -> list[asyncio.Future[object]]:
+    def _hand_to_agents(
+        self, item: DeliverySet, root: RootCall, asked: list[asyncio.Future[object]]
+    ) -> None:
         """Put the event to the agents that are asked; the futures end with their answers."""
-        asked = []
         from_agent: bool | None = None
         for binding in item.targets:
             if binding.category is not ChannelCategory.INTELLIGENCE:
@@ -292,7 +302,6 @@ class Delivery:
             question = self._put_question(item.event, binding, root)
             root.pending.append(question)
             asked.append(question)
-        return asked
 
     def _put_question(
         self, event: RoomEvent, binding: ChannelBinding, root: RootCall
@@ -325,6 +334,11 @@ class Delivery:
                 event.id,
                 {key: result.model_dump(mode="json") for key, result in results.items()},
             )
+
+
+def _place(item: DeliverySet) -> dict[str, str]:
+    """Where a log line belongs (R260)."""
+    return {"room_id": item.event.room_id, "event_id": item.event.id}
 
 
 def reacts(channel: Channel) -> bool:

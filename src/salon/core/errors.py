@@ -5,6 +5,7 @@ SalonError
     ├── ProviderDeliveryError           a provider did not send (salon.models.errors)
     ├── RoomNotFoundError
     ├── RoomClosedError
+    ├── InvalidEventError               text that is no Unicode, values nested too deep
     ├── EventRefusedError               an event was not taken, for a `reason`
     ├── ChannelNotRegisteredError
     ├── ChannelAlreadyRegisteredError
@@ -28,6 +29,7 @@ __all__ = [
     "DuplicateIndexError",
     "EventRefusedError",
     "IdentityNotFoundError",
+    "InvalidEventError",
     "ParticipantNotAdmittedError",
     "ParticipantNotFoundError",
     "ProviderDeliveryError",
@@ -55,6 +57,12 @@ class RoomClosedError(RoomKitError):
 
     def __init__(self, room_id: str) -> None:
         super().__init__(f"room {room_id!r} is closed and takes no more events")
+
+
+class InvalidEventError(RoomKitError, ValueError):
+    """The event is made of what not every store and client can hold."""
+
+    code = "invalid_event"
 
 
 class EventRefusedError(RoomKitError):

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from salon.core.lanes import Lanes
@@ -38,7 +39,8 @@ class FrameworkEvents:
     """Subscribe by name, or to everything with ``"*"``.
 
     A plain function runs at once and must be quick; a coroutine function runs in a lane of its own,
-    its events one after the other. What listeners raise is logged (R169).
+    its events one after the other, and so does what any other listener returns to be awaited. What
+    listeners raise is logged (R169).
     """
 
     def __init__(self) -> None:
@@ -75,26 +77,43 @@ class FrameworkEvents:
         event = FrameworkEvent(name, room_id, channel_id, event_id, data)
         for listener in listeners:
             if inspect.iscoroutinefunction(listener):
-                self._hand_over(listener, event)
+                self._hand_over(listener, partial(listener, event))
                 continue
             try:
-                listener(event)
+                result = listener(event)
             except Exception:  # noqa: BLE001 - the host's code
                 _log.exception("a listener of %s failed", name)
+            else:
+                if inspect.isawaitable(result):
+                    self._await(listener, result)
+
+    def _await(self, listener: Listener, result: Awaitable[None]) -> None:
+        """Have what a listener returned awaited; what is not awaited leaves no warning behind."""
+
+        async def job() -> None:
+            await result
+
+        handed = self._hand_over(listener, job)
+        if inspect.iscoroutine(result):
+            if handed is None:
+                result.close()
+            else:
+                handed.add_done_callback(lambda _: result.close())
 
     def _hand_over(
-        self, listener: Callable[[FrameworkEvent], Awaitable[None]], event: FrameworkEvent
-    ) -> None:
+        self, listener: Listener, job: Callable[[], Awaitable[None]]
+    ) -> asyncio.Future[None] | None:
+        """Put a job into the lane of a listener; None if it was dropped."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:  # a channel registered before anything runs
             self.dropped += 1
-            return
-        key = f"{listener.__qualname__}/{id(listener)}"
+            return None
+        key = (getattr(listener, "__qualname__", type(listener).__qualname__), id(listener))
         if self._lanes.waiting(key) >= MAX_WAITING:
             self.dropped += 1
-            return
-        self._lanes.put(key, lambda: listener(event))
+            return None
+        return self._lanes.put(key, job)
 
     async def close(self, timeout: float) -> None:
         """Let the listeners finish for a bounded time, then abort."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from bisect import insort
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,13 +89,25 @@ class HookOutcome:
         return later
 
 
+_Hooks = dict[HookTrigger, list[HookRegistration]]
+"""Each list in the order in which its hooks run."""
+
+
+def _rank(hook: HookRegistration) -> tuple[int, bool, int]:
+    return hook.priority, hook.room_id is not None, hook.order
+
+
 class HookRegistry:
-    """All hooks of a `RoomKit`. `on_failure` is told about hooks that raise or take too long."""
+    """All hooks of a `RoomKit`. `on_failure` is told about hooks that raise or take too long.
+
+    The hooks of other rooms cost an event nothing.
+    """
 
     def __init__(
         self, on_failure: OnHookFailure = lambda *_: None, *, tracer: Tracer = NO_TRACER
     ) -> None:
-        self._hooks: dict[HookTrigger, list[HookRegistration]] = {}
+        self._everywhere: _Hooks = {}
+        self._of_room: dict[str, _Hooks] = {}
         self._made = 0
         self._on_failure = on_failure
         self._tracer = tracer
@@ -135,9 +149,8 @@ class HookRegistry:
             needs_lock,
             self._made,
         )
-        hooks = [*self._hooks.get(trigger, ()), registration]
-        hooks.sort(key=lambda hook: (hook.priority, hook.room_id is not None, hook.order))
-        self._hooks[trigger] = hooks
+        hooks = self._everywhere if room_id is None else self._of_room.setdefault(room_id, {})
+        insort(hooks.setdefault(trigger, []), registration, key=_rank)
         return registration
 
     def register(self, hook: HookRegistration) -> HookRegistration:
@@ -160,23 +173,32 @@ class HookRegistry:
 
     def remove(self, name: str, *, room_id: str | None = None) -> bool:
         """Remove the hooks of this name (R165); False if there was none."""
+        registered = self._everywhere if room_id is None else self._of_room.get(room_id, {})
         removed = False
-        for trigger, hooks in list(self._hooks.items()):
-            kept = [hook for hook in hooks if hook.name != name or hook.room_id != room_id]
-            if len(kept) != len(hooks):
-                removed, self._hooks[trigger] = True, kept
+        for trigger, hooks in list(registered.items()):
+            kept = [hook for hook in hooks if hook.name != name]
+            removed = removed or len(kept) != len(hooks)
+            if kept:
+                registered[trigger] = kept
+            else:
+                del registered[trigger]
+        if room_id is not None and not registered:
+            self._of_room.pop(room_id, None)
         return removed
 
     def forget_room(self, room_id: str) -> None:
         """Remove the hooks of a room that is gone."""
-        for trigger, hooks in list(self._hooks.items()):
-            if any(hook.room_id == room_id for hook in hooks):
-                self._hooks[trigger] = [hook for hook in hooks if hook.room_id != room_id]
+        self._of_room.pop(room_id, None)
 
     def wants(self, trigger: HookTrigger, room_id: str) -> bool:
         """Whether any hook listens at this trigger."""
-        hooks = self._hooks.get(trigger)
-        return bool(hooks) and any(hook.room_id in (None, room_id) for hook in hooks or ())
+        return trigger in self._everywhere or trigger in self._of_room.get(room_id, ())
+
+    def _at(self, trigger: HookTrigger, room_id: str) -> Iterable[HookRegistration]:
+        """The hooks of every room and those of this one, in order."""
+        everywhere = self._everywhere.get(trigger, ())
+        own = self._of_room.get(room_id, {}).get(trigger)
+        return everywhere if own is None else heapq.merge(everywhere, own, key=_rank)
 
     def select(
         self, trigger: HookTrigger, payload: Any, room_id: str, execution: HookExecution
@@ -184,17 +206,15 @@ class HookRegistry:
         """The hooks that apply, in order."""
         return [
             hook
-            for hook in self._hooks.get(trigger, ())
+            for hook in self._at(trigger, room_id)
             if hook.execution is execution and hook.matches(payload, room_id)
         ]
 
     def runs_unlocked(self, room_id: str) -> bool:
         """Whether a decision about an event of a room begins before its lock."""
         return any(
-            not hook.needs_lock
-            and hook.execution is HookExecution.SYNC
-            and hook.room_id in (None, room_id)
-            for hook in self._hooks.get(HookTrigger.BEFORE_BROADCAST, ())
+            not hook.needs_lock and hook.execution is HookExecution.SYNC
+            for hook in self._at(HookTrigger.BEFORE_BROADCAST, room_id)
         )
 
     async def decide(
@@ -225,12 +245,21 @@ class HookRegistry:
         return outcome
 
     async def observe(self, trigger: HookTrigger, payload: Any, context: RoomContext) -> None:
-        """Run the ASYNC hooks concurrently; for an ASYNC trigger the SYNC ones too (R162, R163)."""
-        hooks = self.select(trigger, payload, context.room.id, HookExecution.ASYNC)
-        if trigger.is_async:
-            hooks += self.select(trigger, payload, context.room.id, HookExecution.SYNC)
+        """Run those that look on, concurrently."""
+        hooks = self.onlookers(trigger, payload, context.room.id)
         if hooks:
-            await asyncio.gather(*(self._call(hook, payload, context) for hook in hooks))
+            await asyncio.gather(*(self.show(hook, payload, context) for hook in hooks))
+
+    def onlookers(self, trigger: HookTrigger, payload: Any, room_id: str) -> list[HookRegistration]:
+        """The ASYNC hooks that apply; for an ASYNC trigger the SYNC ones too (R162, R163)."""
+        hooks = self.select(trigger, payload, room_id, HookExecution.ASYNC)
+        if trigger.is_async:
+            hooks += self.select(trigger, payload, room_id, HookExecution.SYNC)
+        return hooks
+
+    async def show(self, hook: HookRegistration, payload: Any, context: RoomContext) -> None:
+        """Run one hook that only looks on."""
+        await self._call(hook, payload, context)
 
     async def _call(self, hook: HookRegistration, payload: Any, context: RoomContext) -> HookResult:
         """One hook; what goes wrong is an ALLOW, or a BLOCK where failing closed (R159, R160)."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from salon.base import SYSTEM_CLOCK, Clock
 from salon.core.context import Contexts
-from salon.core.delivery import Delivery, RootCall, agent_lane
+from salon.core.delivery import Delivery, RootCall
 from salon.core.errors import RoomNotFoundError
 from salon.core.framework import FrameworkEvents
 from salon.core.identity.decision import Actions
+from salon.core.lanes import LaneClosedError
 from salon.core.observers import Observers
 from salon.core.ports.channel import Channel
 from salon.core.ports.locks import RoomLockManager
@@ -35,6 +37,9 @@ from salon.models import (
     RoomEvent,
     SessionStartedEvent,
 )
+
+FIRST_MESSAGE = "salon:first-message/"
+"""What is locked, with the channel and the sender, while a sender without a room gets one."""
 
 
 class Inbound:
@@ -114,41 +119,59 @@ class Inbound:
         if not self._guard.admit(f"in:{message.channel_id}", self._rate_limit):
             return InboundResult(None, True, "rate_limited")
         channel = self._channels.get(message.channel_id)
-        named, routed = room_id, room_id is None
-        room_id, made = await self._route(channel, message, room_id, organization_id)
-        result = await self._in_time(
-            channel, message, room_id, routed=routed and not made, detached=detached
-        )
-        if result.reason == NOT_ADMITTED:
-            # somebody else became the correspondent of that room meanwhile (R180)
+        root = RootCall()
+        if room_id is None:
+            committed, room_id = await self._at_home(channel, message, root, organization_id)
+        else:
+            await self._named(channel, message, room_id, organization_id)
+            committed = await self._in_time(channel, message, room_id, root)
+        return await self.finish(committed, root, room_id, detached=detached)
+
+    async def _at_home(
+        self, channel: Channel, message: InboundMessage, root: RootCall, organization_id: str | None
+    ) -> tuple[Committed, str]:
+        """Into the room where the sender belongs, else into a new one. First messages of one sender
+        come one after the other: the second finds the room of the first."""
+        room_id = await self._routed(channel, message, organization_id)
+        if room_id is not None:
+            await self._named(channel, message, room_id, organization_id)
+            committed = await self._in_time(channel, message, room_id, root, routed=True)
+            if committed.reason != NOT_ADMITTED:
+                return committed, room_id
+        async with self._locks.locked(f"{FIRST_MESSAGE}{channel.channel_id}/{message.sender_id}"):
+            room_id = await self._routed(channel, message, organization_id)
+            if room_id is not None:
+                committed = await self._in_time(channel, message, room_id, root, routed=True)
+                if committed.reason != NOT_ADMITTED:
+                    return committed, room_id
             room_id = await self._new_room(channel, message, None, organization_id)
-            made = True
-            result = await self._in_time(channel, message, room_id, routed=False, detached=detached)
-        if made and named is None and result.event is None:
-            await self._rooms.discard(room_id)  # nobody asked for an empty room (AMB-21)
-        return result
+            committed = Committed(None)
+            try:
+                committed = await self._in_time(channel, message, room_id, root)
+            finally:
+                if committed.event is None:  # nobody asked for an empty room (AMB-21)
+                    await self._rooms.discard(room_id)
+            return committed, room_id
 
     async def _in_time(
         self,
         channel: Channel,
         message: InboundMessage,
         room_id: str,
+        root: RootCall,
         *,
-        routed: bool,
-        detached: bool,
-    ) -> InboundResult:
-        root = RootCall()
+        routed: bool = False,
+    ) -> Committed:
         try:
             async with asyncio.timeout(self._timeout) as budget:
-                committed = await self._before_commit(
+                return await self._before_commit(
                     channel, message, room_id, root, budget, routed=routed
                 )
         except TimeoutError:
             if not budget.expired():
                 raise  # somebody else's
             self._framework.emit("process_timeout", room_id=room_id)
-            return InboundResult(None, True, "process_timeout")
-        return await self.finish(committed, root, room_id, detached=detached)
+            return Committed(None, "process_timeout")
 
     async def finish(
         self, committed: Committed, root: RootCall, room_id: str, *, detached: bool
@@ -156,8 +179,9 @@ class Inbound:
         """Wait for the delivery set and every answer (stage 18), unless told or bound not to."""
         results: Mapping[str, Any] = {}
         if committed.delivered is not None and not detached and not self._inside(room_id):
-            results = await asyncio.shield(committed.delivered)
-            await root.settle()
+            with suppress(LaneClosedError):  # the framework closes; the event is committed
+                results = await asyncio.shield(committed.delivered)
+                await root.settle()
         return InboundResult(
             committed.event,
             committed.blocked,
@@ -172,38 +196,36 @@ class Inbound:
         return (
             self._locks.held(room_id)
             or self._delivery.rooms.inside(room_id)
-            or self._delivery.agents.inside_any(agent_lane(room_id, ""))
+            or self._delivery.agents.inside_room(room_id)
         )
 
-    async def _route(
-        self,
-        channel: Channel,
-        message: InboundMessage,
-        room_id: str | None,
-        organization_id: str | None,
-    ) -> tuple[str, bool]:
-        """The room of a message, and whether it was made for it."""
-        if room_id is None:
-            room_id = await self._router.route(
-                channel.channel_id,
-                channel.channel_type,
-                message.sender_id,
-                message.metadata,
-                organization_id=organization_id,
-            )
-        if room_id is None:
-            return await self._new_room(channel, message, None, organization_id), True
+    async def _routed(
+        self, channel: Channel, message: InboundMessage, organization_id: str | None
+    ) -> str | None:
+        return await self._router.route(
+            channel.channel_id,
+            channel.channel_type,
+            message.sender_id,
+            message.metadata,
+            organization_id=organization_id,
+        )
+
+    async def _named(
+        self, channel: Channel, message: InboundMessage, room_id: str, organization_id: str | None
+    ) -> None:
+        """See to the room that a caller names (R182). Raises `RoomNotFoundError` for another
+        organization's (R267)."""
         try:
             room = (await self._contexts.roughly(room_id)).room
         except RoomNotFoundError:
-            async with self._locks.locked(room_id):  # of two messages one makes the room (R182)
+            async with self._locks.locked(room_id):  # of two messages one makes the room
                 if not await self._store.room_exists(room_id):
-                    await self._new_room(channel, message, room_id, organization_id)
-                    return room_id, True
-        else:
-            if organization_id is not None and room.organization_id != organization_id:
-                raise RoomNotFoundError(room_id)
-        return room_id, False
+                    with suppress(ValueError):  # another process was faster
+                        await self._new_room(channel, message, room_id, organization_id)
+                    return
+            room = (await self._contexts.build(room_id)).room
+        if organization_id is not None and room.organization_id != organization_id:
+            raise RoomNotFoundError(room_id)
 
     async def _new_room(
         self,
@@ -250,6 +272,7 @@ class Inbound:
             with self._tracer.span(SpanKind.IDENTITY_RESOLVE, "identity_resolve", room_id=room_id):
                 actions = await self._senders.identify(event, message, context, channel)
         sender = Sender(channel, message, actions, routed=routed)
+        event = sender.named(event)
         refusal = await self._senders.hold_back(room_id, sender, root)
         if refusal is not None:
             return Committed(None, refusal)

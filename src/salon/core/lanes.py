@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ class _Job:
     the mark says when it has gone out."""
 
     lanes: Lanes
-    key: str
+    key: Hashable
     active: bool = True
 
 
@@ -36,7 +36,8 @@ class LaneClosedError(RoomKitError):
 
 
 class Lanes:
-    """One first-in-first-out executor per key. A failing job fails its own future only.
+    """One first-in-first-out executor per key. A failing job fails its own future only. Keys of
+    several parts are tuples, the room first: ids may hold any character.
 
     Jobs run in a context of their own (R202), so that they never inherit a room lock.
     """
@@ -44,16 +45,21 @@ class Lanes:
     def __init__(self, name: str) -> None:
         self.name = name
         self._queues: dict[
-            str, deque[tuple[Callable[[], Awaitable[Any]], asyncio.Future[Any]]]
+            Hashable, deque[tuple[Callable[[], Awaitable[Any]], asyncio.Future[Any]]]
         ] = {}
-        self._workers: dict[str, asyncio.Task[None]] = {}
+        self._workers: dict[Hashable, asyncio.Task[None]] = {}
         self._closed = False
 
-    def waiting(self, key: str) -> int:
+    @property
+    def closed(self) -> bool:
+        """Whether no more work is taken."""
+        return self._closed
+
+    def waiting(self, key: Hashable) -> int:
         """Jobs not finished yet."""
         return len(self._queues.get(key, ()))
 
-    def put(self, key: str, job: Callable[[], Awaitable[Any]]) -> asyncio.Future[Any]:
+    def put(self, key: Hashable, job: Callable[[], Awaitable[Any]]) -> asyncio.Future[Any]:
         """Append a job; the future gets its result. Abandoning the future does not stop the job."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
@@ -68,7 +74,7 @@ class Lanes:
             )
         return future
 
-    async def drained(self, key: str) -> bool:
+    async def drained(self, key: Hashable) -> bool:
         """Wait for what is in a lane now; False if it was empty."""
         queue = self._queues.get(key)
         if not queue:
@@ -76,17 +82,29 @@ class Lanes:
         await asyncio.wait([queue[-1][1]])
         return True
 
-    def inside(self, key: str) -> bool:
+    async def drained_room(self, room_id: str) -> bool:
+        """Wait for what is in the lanes ``(room_id, ...)`` now; False if they were empty."""
+        last = [queue[-1][1] for key, queue in self._queues.items() if queue and _of(key, room_id)]
+        if last:
+            await asyncio.wait(last)
+        return bool(last)
+
+    def inside(self, key: Hashable) -> bool:
         """Whether the caller runs in this lane; then it must not wait for it (R128)."""
-        job = _inside.get()
-        return job is not None and job.active and job.lanes is self and job.key == key
+        job = self._current()
+        return job is not None and job.key == key
 
-    def inside_any(self, prefix: str) -> bool:
-        """Whether the caller runs in a lane whose key begins with `prefix`."""
-        job = _inside.get()
-        return job is not None and job.active and job.lanes is self and job.key.startswith(prefix)
+    def inside_room(self, room_id: str) -> bool:
+        """Whether the caller runs in a lane ``(room_id, ...)``."""
+        job = self._current()
+        return job is not None and _of(job.key, room_id)
 
-    async def _work(self, key: str) -> None:
+    def _current(self) -> _Job | None:
+        """The job of these lanes that the caller runs in."""
+        job = _inside.get()
+        return job if job is not None and job.active and job.lanes is self else None
+
+    async def _work(self, key: Hashable) -> None:
         queue = self._queues[key]
         current = asyncio.current_task()
         try:
@@ -131,3 +149,7 @@ class Lanes:
             task.cancel()
         if workers:
             await asyncio.gather(*workers, return_exceptions=True)
+
+
+def _of(key: Hashable, room_id: str) -> bool:
+    return isinstance(key, tuple) and key[:1] == (room_id,)

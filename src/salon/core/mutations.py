@@ -80,7 +80,7 @@ class Mutations:
             return event, None, TARGET_NOT_FOUND if wrong else None
         kind = EventType.EDIT if isinstance(content, EditContent) else EventType.DELETE
         target = await self._store.get_event(content.target_event_id, event.room_id)
-        if target is None or target.status is EventStatus.BLOCKED:
+        if target is None or not _may_change(target):
             return event, None, TARGET_NOT_FOUND
         refusal = _refusal(event, target, context)
         scope = effective_scope(  # nobody else hears of it
@@ -101,8 +101,10 @@ class Mutations:
             update: dict[str, Any] = {"metadata": {**target.metadata, "deleted": True}}
             trigger = HookTrigger.ON_EVENT_DELETED
         else:
+            # who may not see the new words does not see the event any more
             update = {
                 "content": content.new_content,
+                "visibility": event.visibility,
                 "metadata": {**target.metadata, "edited": True},
             }
             trigger = HookTrigger.ON_EVENT_UPDATED
@@ -167,6 +169,15 @@ class Mutations:
             _log.warning("event %s answers %s, which this room lacks", event.id, parent_id)
             return None
         return parent.parent_event_id or parent.id
+
+
+def _may_change(target: RoomEvent) -> bool:
+    """Refused events, withdrawn ones and changes themselves are no targets."""
+    return (
+        target.status is not EventStatus.BLOCKED
+        and target.metadata.get("deleted") is not True
+        and target.type not in (EventType.EDIT, EventType.DELETE)
+    )
 
 
 def _refusal(event: RoomEvent, target: RoomEvent, context: RoomContext) -> str | None:

@@ -25,6 +25,7 @@ from salon.models import (
 )
 
 __all__ = [
+    "INJECTED_FOR",
     "Grants",
     "RouterStamp",
     "check_scope",
@@ -45,6 +46,11 @@ _KEYWORDS: Final = frozenset(word.value for word in Visibility)
 _NOBODY: Final = (Visibility.NONE.value, Visibility.INTERNAL.value)
 _CATEGORIES: Final = {category.value: category for category in ChannelCategory}
 _READ: Final = (Access.READ_WRITE, Access.READ_ONLY)
+
+
+INJECTED_FOR: Final = "salon:injected_for"
+"""Event metadata: the channels that a hook's event goes to. Nobody else learns of it, not even the
+channel whose event it was made of."""
 
 
 # -- access ---------------------------------------------------------------------------------------
@@ -173,20 +179,24 @@ def history_for(
     channel_id: str, events: Iterable[RoomEvent], bindings: Iterable[ChannelBinding]
 ) -> tuple[RoomEvent, ...]:
     """What a channel may know of the past: what it saw or said itself (R79-R84), refused events
-    left out, its own included (AMB-26). A reader without a binding knows only its own."""
+    and withdrawn events left out, its own included (AMB-26). A reader without a binding knows only
+    its own."""
     known = {binding.channel_id: binding for binding in bindings}
     reader = known.get(channel_id)
     if reader is not None and not may_read(reader):
         reader = None
-    return tuple(
-        event
-        for event in events
-        if event.status is not EventStatus.BLOCKED
-        and (
-            event.source.channel_id == channel_id
-            or (reader is not None and visible(event, known.get(event.source.channel_id), reader))
+
+    def knows(event: RoomEvent) -> bool:
+        if event.status is EventStatus.BLOCKED or event.metadata.get("deleted") is True:
+            return False
+        named = event.metadata.get(INJECTED_FOR)
+        if named is not None:
+            return channel_id in named
+        return event.source.channel_id == channel_id or (
+            reader is not None and visible(event, known.get(event.source.channel_id), reader)
         )
-    )
+
+    return tuple(event for event in events if knows(event))
 
 
 def visible_events(context: RoomContext, channel_id: str) -> list[RoomEvent]:

@@ -66,34 +66,45 @@ class Recovery:
             if room is None:
                 return 0
             context = await self._contexts.of(room)
-            delivered = await self._store.get_delivered_index(room_id)
-            after, end = self._marks.undone(room_id, delivered)
-            planned = 0
+            after = self._marks.undone_after(room)
+            answered = await self._answered(context, after)
+            planned, latest = 0, -1 if room.latest_index is None else room.latest_index
             while events := await self._store.list_events(
                 room_id,
                 limit=EVENTS,
                 after_index=after,
                 event_filter=EventFilter(include_blocked=True),
             ):
-                missing = [event for event in events if end is None or event.index < end]
-                answered: set[tuple[str | None, str]] = {
-                    (item.responds_to, item.source.channel_id)
-                    for item in (*context.recent_events, *events)
-                    if item.responds_to is not None
-                }
-                for event in missing:
-                    self._delivery.plan(_planned(event, context, answered), RootCall())
-                planned += len(missing)
+                for event in events:
+                    if not self._marks.knows(room, event.index):
+                        self._delivery.plan(_planned(event, context, answered), RootCall())
+                        planned += 1
                 after = events[-1].index
-                if len(missing) < len(events):
-                    break
-            self._marks.resumed(room_id)
+            await self._marks.resumed(room, max(latest, after))
             return planned
 
+    async def _answered(self, context: RoomContext, after: int) -> set[tuple[str, str]]:
+        """The questions put after an index that were answered, and by whom. One pass over what
+        each agent wrote: answers may be pages away from their questions."""
+        answered: set[tuple[str, str]] = set()
+        for binding in context.bindings:
+            if binding.category is not ChannelCategory.INTELLIGENCE:
+                continue
+            wanted = EventFilter(source_channel_id=binding.channel_id, include_blocked=True)
+            at = after
+            while events := await self._store.list_events(
+                context.room.id, limit=EVENTS, after_index=at, event_filter=wanted
+            ):
+                answered.update(
+                    (event.responds_to, binding.channel_id)
+                    for event in events
+                    if event.responds_to is not None
+                )
+                at = events[-1].index
+        return answered
 
-def _planned(
-    event: RoomEvent, context: RoomContext, answered: set[tuple[str | None, str]]
-) -> DeliverySet:
+
+def _planned(event: RoomEvent, context: RoomContext, answered: set[tuple[str, str]]) -> DeliverySet:
     if event.status is EventStatus.BLOCKED:
         return DeliverySet(event, context)
     named = event.metadata.get(INJECTED_FOR)

@@ -44,6 +44,14 @@ class Sender:
     actions: Actions = ()
     routed: bool = False
 
+    def named(self, event: RoomEvent) -> RoomEvent:
+        """The event of whoever the sender turned out to be."""
+        for action in self.actions:
+            if isinstance(action, UseIdentity):
+                source = event.source.model_copy(update={"participant_id": action.identity.id})
+                return event.model_copy(update={"source": source})
+        return event
+
 
 class Senders:
     """Identifies senders before the lock and writes their records under it (R173)."""

@@ -16,7 +16,7 @@ from salon.core.context import Contexts
 from salon.core.delivery import Delivery
 from salon.core.effects import SideEffects
 from salon.core.ephemeral import EphemeralEvents
-from salon.core.framework import FrameworkEvents
+from salon.core.framework import FrameworkEvent, FrameworkEvents
 from salon.core.hooks import HookRegistration, HookRegistry
 from salon.core.identity import IdentityHooks, IdentityStage
 from salon.core.inbound import Inbound
@@ -97,7 +97,7 @@ class Services:
         self.contexts = Contexts(self.store)
         self.tenancy = Tenancy(self.store)
         self.reading = Reading(self.store, contexts=self.contexts)
-        self.observers = Observers(self.hooks)
+        self.observers = Observers(self.hooks, clock=options.clock)
         self.effects = SideEffects(self.store, contexts=self.contexts, observers=self.observers)
         self.guard = DeliveryGuard(clock=options.clock, on_edge=self._breaker_edge)
         self.marks = DeliveredMarks(self.store, clock=options.clock)
@@ -107,7 +107,7 @@ class Services:
         self.statuses = DeliveryStatuses(
             self.store, contexts=self.contexts, observers=self.observers
         )
-        self.framework.on("room_deleted", lambda event: self.hooks.forget_room(event.room_id or ""))
+        self.framework.on("room_deleted", self._room_deleted)
         self._build_timeline(options)
         self._build_rooms(options)
         self._build_inbound(options)
@@ -273,6 +273,11 @@ class Services:
         self._warn_of_others()
         await self.store.open()
         await self.timers.start()
+
+    def _room_deleted(self, event: FrameworkEvent) -> None:
+        room_id = event.room_id or ""
+        self.hooks.forget_room(room_id)
+        self.marks.forget(room_id)
 
     def _warn_of_others(self) -> None:
         """R201: an index is safe whoever writes, but hooks and deliveries of a room are in order

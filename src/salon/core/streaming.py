@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,8 +28,6 @@ MAX_ANSWER_CHARS = 200_000
 text for people, not a download."""
 GRACE_S = 10.0
 """How long the other channels may take to finish after an interruption."""
-PLAYOUT_S = 1800.0
-"""The longest an answer may take to be heard after its last word was produced."""
 
 
 @dataclass(slots=True)
@@ -69,12 +67,15 @@ class StreamTee:
     def __init__(
         self,
         announced: RoomEvent,
-        sinks: list[tuple[Channel, ChannelBinding]],
+        choose: Callable[[], Awaitable[list[tuple[Channel, ChannelBinding]]]],
         context: RoomContext,
     ) -> None:
+        """`choose` names the channels that get the answer live, once it has words."""
         self._announced = announced
         self._context = context
-        self._sinks = [_Sink(channel, binding) for channel, binding in sinks]
+        self._choose = choose
+        self._sinks: list[_Sink] = []
+        self.chosen: list[tuple[Channel, ChannelBinding]] = []
         self._parts: list[str] = []
         self._size = 0
         self._cut = False
@@ -88,6 +89,8 @@ class StreamTee:
             return StreamResult("")
         if isinstance(first, BaseException):
             return StreamResult("", error=first)
+        self.chosen = await self._choose()
+        self._sinks = [_Sink(channel, binding) for channel, binding in self.chosen]
         reader = asyncio.ensure_future(self._read(first, stream))
         running: dict[asyncio.Future[StreamOutcome], _Sink] = {
             asyncio.ensure_future(self._serve(sink)): sink for sink in self._sinks
@@ -152,20 +155,21 @@ class StreamTee:
     ) -> StreamResult:
         error: BaseException | None = None
         waiting: set[asyncio.Future[Any]] = {reader, *running}
-        deadline: float | None = None
+        over: float | None = None
+        """When the last word was produced."""
         loop = asyncio.get_running_loop()
         while waiting:
-            left = None if deadline is None else max(deadline - loop.time(), 0.0)
+            ends = {} if over is None else self._ends(waiting, running, over)
+            left = max(min(ends.values()) - loop.time(), 0.0) if ends else None
             done, waiting = await asyncio.wait(
                 waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED
             )
             if not done:
-                _log.warning("an answer in room %s never ended", self._announced.room_id)
-                break
+                waiting -= self._give_up(ends, loop.time())
             for task in done:
                 if task is reader:
                     error = _failure(reader)
-                    deadline = loop.time() + PLAYOUT_S
+                    over = loop.time()
                     self._end_sinks()
                 elif (outcome := self._outcome(task, running)) and outcome.interrupted:
                     reader.cancel()
@@ -182,6 +186,29 @@ class StreamTee:
         if error is not None:
             facts["failed"] = True
         return StreamResult("".join(self._parts), metadata=facts, error=error)
+
+    def _ends(
+        self,
+        waiting: set[asyncio.Future[Any]],
+        running: dict[asyncio.Future[StreamOutcome], _Sink],
+        over: float,
+    ) -> dict[asyncio.Future[Any], float]:
+        """By when each channel has to be done with the answer."""
+        return {
+            task: over + sink.channel.playout_timeout
+            for task, sink in running.items()
+            if task in waiting
+        }
+
+    def _give_up(
+        self, ends: dict[asyncio.Future[Any], float], now: float
+    ) -> set[asyncio.Future[Any]]:
+        """Stop what has taken too long; its channel gets the stored event."""
+        late = {task for task, end in ends.items() if end <= now}
+        for task in late:
+            task.cancel()
+            _log.warning("an answer in room %s never ended", self._announced.room_id)
+        return late
 
     @staticmethod
     def _outcome(

@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 
 
 class Tickets:
     """Whoever arrives in a room takes a ticket; turns come in the order of the tickets."""
 
     def __init__(self) -> None:
+        self._held: ContextVar[frozenset[str]] = ContextVar("salon_tickets", default=frozenset())
         self._last: dict[str, asyncio.Future[None]] = {}
+
+    def held(self, room_id: str) -> bool:
+        """Whether the caller works under a ticket of the room; then it must not take another, and
+        wait for itself (R128)."""
+        return room_id in self._held.get()
 
     @asynccontextmanager
     async def ticket(self, room_id: str) -> AsyncIterator[asyncio.Future[None] | None]:
@@ -20,9 +27,11 @@ class Tickets:
         before = self._last.get(room_id)
         mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._last[room_id] = mine
+        mark = self._held.set(self._held.get() | {room_id})
         try:
             yield before
         finally:
+            self._held.reset(mark)
             if before is None or before.done():
                 self._done(room_id, mine)
             else:  # given up before its turn

@@ -8,15 +8,17 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from salon.base import SYSTEM_CLOCK, Clock, SalonError
+from salon.base import SYSTEM_CLOCK, Clock, IdFactory, SalonError, new_id
 from salon.core.context import Contexts
-from salon.core.delivery import INJECTED_FOR, Delivery, DeliverySet, RootCall
+from salon.core.delivery import Delivery, DeliverySet, RootCall
 from salon.core.effects import SideEffects
 from salon.core.errors import RoomNotFoundError
+from salon.core.fitness import check_event
 from salon.core.framework import FrameworkEvents
 from salon.core.hooks import HookOutcome, HookRegistry
+from salon.core.lanes import LaneClosedError
 from salon.core.mutations import Mutation, Mutations
-from salon.core.permissions import effective_scope, targets, write_refusal
+from salon.core.permissions import INJECTED_FOR, effective_scope, targets, write_refusal
 from salon.core.ports.locks import RoomLockManager
 from salon.core.ports.store import ConversationStore
 from salon.core.ports.telemetry import SpanKind
@@ -113,7 +115,9 @@ class Timeline:
         timers: Callable[[], RoomTimes],
         clock: Clock = SYSTEM_CLOCK,
         tracer: Tracer = NO_TRACER,
+        ids: IdFactory = new_id,
     ) -> None:
+        self._ids = ids
         self._store = store
         self._locks = locks
         self._hooks = hooks
@@ -129,16 +133,23 @@ class Timeline:
         self.listeners: list[Callable[[RoomEvent], None]] = []
 
     async def run(self, item: Pass) -> Committed:
-        """One pass. Raises `RoomNotFoundError`; every other refusal is in the result."""
+        """One pass. Raises `RoomNotFoundError`, `InvalidEventError` and, when the framework closes,
+        `LaneClosedError`; every other refusal is in the result."""
         with self._tracer.root(SpanKind.CUSTOM, "process_event", room_id=item.event.room_id):
             return await self._run(item)
 
     async def _run(self, item: Pass) -> Committed:
         event = item.event
-        if item.refuse is not None or not self._hooks.runs_unlocked(event.room_id):
+        check_event(event)
+        room_id = event.room_id
+        if item.refuse is not None or not self._hooks.runs_unlocked(room_id):
             return await self._locked(item, None)
-        async with self._tickets.ticket(event.room_id) as turn:
-            context = await self._contexts.build(event.room_id)
+        if self._tickets.held(room_id) or self._locks.held(room_id):
+            return await self._locked(item, None)  # a hook's own event (R128)
+        async with self._tickets.ticket(room_id) as turn:
+            context = await self._contexts.build(room_id)
+            if not context.room.status.accepts_events or await self._first(event) is not None:
+                return await self._locked(item, None)  # refused there, before any hook
             early = await self._hooks.decide(
                 HookTrigger.BEFORE_BROADCAST, event, context, locked=False
             )
@@ -156,10 +167,15 @@ class Timeline:
             first = await self._first(item.event)
             if first is not None:
                 return Committed(first, _refusal(first), duplicate=True)
+            if self._delivery.rooms.closed:
+                raise LaneClosedError("the framework is closed")
             context = await self._contexts.of(room)
             if self._delivery.waiting(context) >= MAX_WAITING:
                 return Committed(None, "room_busy")
             event = item.event if early is None else _kept(item.event, early.payload)
+            event, target, refusal = await self._mutations.prepare(event, context)
+            if refusal is not None:
+                return Committed(None, refusal)
             if item.admit is not None:
                 admission = await item.admit(event, context)
                 if admission.refusal is not None:
@@ -168,16 +184,19 @@ class Timeline:
                 if admission.changed:
                     context = await self._contexts.build(room_id)
             event = event.model_copy(update={"index": context.room.event_count})
-            event, target, refusal = await self._mutations.prepare(event, context)
-            if refusal is not None:
-                return Committed(None, refusal)
             outcome = await self._decide(item, event, context, early)
             if self._hooks.wants(HookTrigger.BEFORE_BROADCAST, room_id):
                 room = await self._ready(room_id)
                 if not room.status.accepts_events:  # a hook may have closed it
                     return self._refused(event)
             item.on_commit()
-            return await _unbroken(self._commit(item, event, outcome, context, target))
+            try:
+                return await _unbroken(self._commit(item, event, outcome, context, target))
+            except ValueError:
+                first = await self._first(event)  # another process was faster
+                if first is None:
+                    raise
+                return Committed(first, _refusal(first), duplicate=True)
 
     async def record(self, event: RoomEvent, *, closing: bool = False) -> RoomEvent | None:
         """A lifecycle entry: committed and delivered without hooks (R34). Only that of the closing
@@ -348,8 +367,10 @@ class Timeline:
                 "room_id": context.room.id,
                 "status": EventStatus.DELIVERED,
             }
-            if named:
-                update["metadata"] = {**addition.event.metadata, INJECTED_FOR: list(named)}
+            update["metadata"] = {**addition.event.metadata, INJECTED_FOR: list(named)}
+            update["visibility"] = ",".join(named) or "none"  # also when the past is looked at
+            if await self._store.get_event(addition.event.id, context.room.id) is not None:
+                update |= {"id": self._ids(), "idempotency_key": None}  # a copy of another event
             event = addition.event.model_copy(update=update)
             try:
                 # not told as a commit: who gets it is for the hook to say (R143)

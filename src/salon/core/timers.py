@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Collection
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -24,13 +25,16 @@ from salon.models import EventType, HookTrigger, Room, RoomStatus
 _log = logging.getLogger("salon.core.timers")
 
 INTERVAL_S: Final = 30.0
-"""Between two sweeps. What a sweep finds takes the instant it fell due, however late it comes."""
+"""Between two sweeps, and the longest that one goes on for. What a sweep finds takes the instant it
+fell due, however late it comes."""
 BATCH: Final = 100
-"""Rooms looked at in one sweep; what is left over waits for the next."""
+"""Rooms looked at in one piece of a sweep."""
 AT_ONCE: Final = 8
 """Rooms worked on at a time."""
 PATIENCE_S: Final = 10.0
 """How long a sweep waits for the lock of one room, before it leaves it to the next."""
+MAX_LATE: Final = 1024
+"""Rooms remembered as those that could not be brought up to date, and that others go before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ class Timers:
         self._batch = batch
         self._scope: TaskScope | None = None
         self._needed = asyncio.Event()
+        self._late: set[str] = set()
         self.failures = 0
         """Rooms that a sweep could not bring up to date."""
 
@@ -142,20 +147,30 @@ class Timers:
     async def check_all(self) -> list[Room]:
         """Bring every room up to date (R32); the ones that were due, as they are now. A room that
         cannot be brought up to date is logged and keeps no other from it."""
-        changed: list[Room] = []
-        tried: set[str] = set()
-        while True:
-            found = await self._store.find_rooms_due(self._clock.now(), limit=self._batch)
-            fresh = [room_id for room_id in found if room_id not in tried]
-            if not fresh:
-                return changed
-            tried.update(fresh)
-            changed += await self._check_each(fresh)
+        async with aclosing(self._pieces()) as pieces:
+            return [room async for piece in pieces for room in piece]
 
     async def sweep(self) -> list[Room]:
         """One bounded piece of `check_all`."""
-        due_now = await self._store.find_rooms_due(self._clock.now(), limit=self._batch)
-        return await self._check_each(due_now)
+        return await self._check_each(await self._next(()))
+
+    async def _pieces(self) -> AsyncGenerator[list[Room]]:
+        """Each due room once, as many as a piece has at a time."""
+        tried: set[str] = set()
+        while room_ids := await self._next(tried):
+            tried.update(room_ids)
+            yield await self._check_each(room_ids)
+
+    async def _next(self, tried: Collection[str]) -> list[str]:
+        """What to look at next: the longest due, those that failed the last time after the others,
+        so that they never fill the pieces by themselves."""
+        limit = self._batch + len(self._late)
+        found = await self._store.find_rooms_due(self._clock.now(), limit=limit)
+        if len(found) < limit:  # these are all
+            self._late.intersection_update(found)
+        fresh = [room_id for room_id in found if room_id not in tried]
+        fresh.sort(key=self._late.__contains__)
+        return fresh[: self._batch]
 
     # -- in the background ------------------------------------------------------------------------
 
@@ -183,10 +198,18 @@ class Timers:
         await self._needed.wait()
         while True:
             try:
-                await self.sweep()
+                await self._sweep_for(interval)
             except Exception:  # noqa: BLE001 - the store may be back for the next sweep
                 _log.exception("a sweep of idle rooms failed")
             await self._clock.sleep(interval)
+
+    async def _sweep_for(self, seconds: float) -> None:
+        """Sweep until nothing is left that is due, or that long."""
+        end = self._clock.monotonic() + seconds
+        async with aclosing(self._pieces()) as pieces:
+            async for _ in pieces:
+                if self._clock.monotonic() >= end:
+                    return
 
     # -- a transition -----------------------------------------------------------------------------
 
@@ -198,12 +221,16 @@ class Timers:
             async with free:
                 try:
                     async with asyncio.timeout(PATIENCE_S):
-                        return await self.check(room_id)
+                        room = await self.check(room_id)
+                    self._late.discard(room_id)
+                    return room
                 except RoomNotFoundError:
                     return None
                 except (SalonError, ValueError, OSError):  # TimeoutError is an OSError
                     self.failures += 1
                     _log.exception("the timers of room %s were not checked", room_id)
+                    if len(self._late) < MAX_LATE:
+                        self._late.add(room_id)
                     return None
 
         checked = await asyncio.gather(*(one(room_id) for room_id in room_ids))

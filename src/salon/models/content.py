@@ -133,6 +133,13 @@ class EditContent(Fact):
     new_content: EventContent
     edit_source: str | None = None
 
+    @field_validator("new_content")
+    @classmethod
+    def _is_content(cls, value: EventContent) -> EventContent:
+        if isinstance(value, EditContent | DeleteContent):
+            raise ValueError("the new content of an edit cannot be an edit or a delete itself")
+        return value
+
 
 class DeleteContent(Fact):
     """An earlier event is withdrawn."""

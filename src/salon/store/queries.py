@@ -41,7 +41,8 @@ class SqlPart(ConversationStore):
 
     async def _all(self, query: Select[Any], make: Callable[[rows.Row], T]) -> list[T]:
         def work(connection: Connection) -> list[T]:
-            return [make(row) for row in connection.execute(query).mappings()]
+            found = connection.execute(query).mappings().all()  # nothing is left open if one fails
+            return [make(row) for row in found]
 
         return await self._read(work, [])
 

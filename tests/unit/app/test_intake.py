@@ -296,8 +296,8 @@ async def test_a_failing_store_lets_it_come_again(
 
     process = hooked.kit.process_inbound
     monkeypatch.setattr(hooked.kit, "process_inbound", fails)
-    with pytest.raises(OSError, match="disk full"):
-        await signed(hooked, {"sender_id": "crm", "body": "hello"})
+    failed = await signed(hooked, {"sender_id": "crm", "body": "hello"})
+    assert (failed.status_code, failed.json()["code"]) == (500, "internal")
     monkeypatch.setattr(hooked.kit, "process_inbound", process)
     assert (await signed(hooked, {"sender_id": "crm", "body": "hello"})).status_code == 200
 
@@ -355,7 +355,7 @@ async def test_email_comes_in_by_the_same_door(hooked: Api) -> None:
     (room,) = await hooked.kit.list_rooms()
     events: list[RoomEvent] = await hooked.kit.store.get_conversation(room.id)
     assert events[0].source.participant_id == "ann@example.org"
-    answer = await signed(hooked, mail, "/webhooks/email/webhook/status")
+    answer = await signed(hooked, mail, "/webhooks/email/webhook/status", webhook_id="w2")
     assert answer.status_code == 422
     await hooked.kit.idle(room.id)
 
@@ -400,3 +400,8 @@ def test_outgoing_webhooks_have_a_provider(settings: Settings) -> None:
     wrong = replace(settings, **CHANGES | {"twilio_account_sid": "not a sid"})
     with pytest.raises(ConfigurationError, match="SALON_TWILIO"):
         add_transports(wrong, RoomKit(), intakes)
+
+
+async def test_a_sender_with_control_characters_is_refused(hooked: Api) -> None:
+    answer = await signed(hooked, {"sender_id": "b\nob", "body": "x"})
+    assert answer.status_code == 422

@@ -340,7 +340,7 @@ async def test_an_event_is_sent_with_everything_it_may_have(api: Api) -> None:
     assert event["content"]["format"] == "markdown"
     assert event["source"]["participant_id"] == "ann"
     assert event["parent_event_id"] == root["id"]
-    again = await say(api, "other words", idempotency_key="k1")
+    again = await say(api, "other words", participant_id="ann", idempotency_key="k1")
     assert again["id"] == event["id"]
 
 

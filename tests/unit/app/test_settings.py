@@ -101,7 +101,10 @@ def test_a_weak_key_is_refused_without_showing_it(key: str) -> None:
     assert "SALON_API_KEY=(hidden)" in str(caught.value)
 
 
-OTHER_FORM = {"store_url", "ice_servers", "organization_keys", "twilio_auth_token"}
+OTHER_FORM = {"store_url", "ice_servers", "organization_keys", "twilio_auth_token"} | {
+    "smtp_url",
+    "imap_url",
+}
 
 
 def test_secrets_stay_out_of_the_repr() -> None:
@@ -118,12 +121,17 @@ def test_secrets_stay_out_of_the_repr() -> None:
         "SALON_TWILIO_ACCOUNT_SID": "AC1",
         "SALON_TWILIO_FROM_NUMBER": "+15551234567",
         "SALON_PUBLIC_URL": "https://salon.example",
+        "SALON_SMTP_URL": "smtps://u:very-secret-smtp@mail.example",
+        "SALON_EMAIL_FROM": "salon@example.org",
+        "SALON_IMAP_URL": "imaps://u:very-secret-imap@mail.example",
     }
     settings = load(secrets | forms)
     assert set(settings.secrets()) == set(secrets.values()) | {
         "very-secret-turn",
         "very-secret-of-acme",
         "very-secret-twilio",
+        "very-secret-smtp",
+        "very-secret-imap",
     }
     assert "very-secret" not in repr(settings.ice_servers)
     assert "very-secret" not in repr(settings)

@@ -594,3 +594,23 @@ async def test_R50_sharing_brings_a_detached_channel_back(kit: Services, child: 
     await kit.bindings.detach(child, "sms")
     await kit.bindings.share(ROOM, child, "sms")
     assert (await kit.now(child)).metadata == {DETACHED_KEY: []}
+
+
+async def test_R47_an_attach_given_up_while_it_is_written_changes_nothing(
+    kit: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = kit.store.add_binding
+
+    async def slow(binding: ChannelBinding) -> ChannelBinding:
+        stored = await write(binding)
+        await asyncio.sleep(5)
+        return stored
+
+    monkeypatch.setattr(kit.store, "add_binding", slow)
+    sms = Told("sms")
+    await kit.register(sms)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await kit.bindings.attach(ROOM, "sms")
+    assert await kit.store.list_bindings(ROOM) == []
+    assert (await kit.entries(), sms.attached) == ([], [])

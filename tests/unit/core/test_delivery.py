@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from salon.base import UnavailableError
+from salon.core.delivery import agent_lane
 from salon.core.framework import FrameworkEvent
 from salon.core.kit import RoomKit
 from salon.core.lanes import LaneClosedError, Lanes
@@ -277,3 +279,30 @@ async def test_lanes_an_abandoned_future_stops_no_job() -> None:
     with pytest.raises(LaneClosedError):
         await hurt
     await lanes.close(1)
+
+
+async def test_R139_results_that_cannot_be_stored_stop_nothing(
+    kit: RoomKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def down(*args: object) -> None:
+        raise UnavailableError("gone")
+
+    bad = Transport("bad")
+    bad.failure = RuntimeError("no")
+    await room_with(kit, Transport("sms"), bad)
+    monkeypatch.setattr(kit.store, "set_delivery_results", down)
+    seen: asyncio.Queue[str | None] = asyncio.Queue()
+
+    async def after(event: RoomEvent, context: RoomContext) -> None:
+        seen.put_nowait(event.text)
+
+    kit.add_hook(HookTrigger.AFTER_BROADCAST, after, channel_ids=["sms"])
+    result = await kit.process_inbound(message("sms"), room_id=ROOM)
+    assert result.delivery_results["bad"].status == "failed"
+    assert await asyncio.wait_for(seen.get(), PATIENCE) == "hi"
+    room = await kit.get_room(ROOM)
+    assert await kit.store.get_delivered_index(ROOM) == room.latest_index
+
+
+def test_agents_of_different_rooms_never_share_a_lane() -> None:
+    assert agent_lane("a", "b/c") != agent_lane("a/b", "c")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from salon.core.hooks import HookRegistry
+from salon.core.hooks import HookRegistration, HookRegistry
 from salon.core.kit import RoomKit
 from salon.models import (
     ChannelDirection,
@@ -305,7 +305,7 @@ async def test_R120_what_cannot_be_injected_or_kept_undoes_nothing(kit: RoomKit)
     kit.add_hook(BEFORE, add)
     result = await kit.process_inbound(message("sms"), room_id=ROOM)
     assert not result.blocked
-    assert web.bodies == ["hi"]
+    assert web.bodies == ["hi", "hi"]  # the copy under an id of its own
     assert [task.title for task in await kit.store.list_tasks(ROOM)] == ["kept"]
 
 
@@ -379,3 +379,72 @@ async def test_hook_types_of_lifecycle_entries_are_system_events(kit: RoomKit) -
     assert [(e.type, e.source.channel_id) for e in seen] == [
         (EventType.PARTICIPANT_JOINED, "system")
     ]
+
+
+# -- hooks of one room ----------------------------------------------------------------------------
+
+
+async def test_R155_hooks_of_a_room_stand_among_those_of_all_rooms() -> None:
+    log: list[str] = []
+    hooks = HookRegistry()
+    for number, (priority, own) in enumerate([(5, 1), (0, 1), (5, 0), (-1, 1), (0, 0), (0, 1)]):
+        hooks.add(
+            BEFORE,
+            saying(log, f"{priority}{'room' if own else 'all'}{number}"),
+            priority=priority,
+            room_id=ROOM if own else None,
+        )
+    await hooks.decide(BEFORE, "x", CONTEXT)
+    assert log == ["-1room3", "0all4", "0room1", "0room5", "5all2", "5room0"]
+
+
+async def test_an_event_looks_at_no_hook_of_another_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str | None] = []
+    matches = HookRegistration.matches
+
+    def counted(hook: HookRegistration, payload: Any, room_id: str) -> bool:
+        looked.append(hook.room_id)
+        return matches(hook, payload, room_id)
+
+    monkeypatch.setattr(HookRegistration, "matches", counted)
+    hooks = HookRegistry()
+    for number in range(100):
+        hooks.add(BEFORE, saying([], "h"), room_id=f"r{number}", needs_lock=False)
+    assert not hooks.wants(BEFORE, ROOM)
+    assert not hooks.runs_unlocked(ROOM)
+    hooks.add(BEFORE, saying([], "own"), room_id=ROOM)
+    hooks.add(BEFORE, saying([], "all"))
+    await hooks.decide(BEFORE, "x", CONTEXT)
+    assert looked == [None, ROOM]
+    assert hooks.runs_unlocked("r7")
+
+
+def test_R165_removing_goes_by_name_and_room() -> None:
+    hooks = HookRegistry()
+    for room_id in (None, ROOM, "other"):
+        for trigger in (BEFORE, HookTrigger.AFTER_BROADCAST):
+            hooks.add(trigger, saying([], "x"), name="same", room_id=room_id)
+    hooks.add(BEFORE, saying([], "x"), name="kept", room_id=ROOM)
+    assert not hooks.remove("unknown", room_id=ROOM)
+    assert not hooks.remove("same", room_id="nowhere")
+    assert hooks.remove("same", room_id=ROOM)
+    assert not hooks.remove("same", room_id=ROOM)
+    assert hooks.remove("same")
+    assert hooks.wants(BEFORE, ROOM)
+    assert not hooks.wants(HookTrigger.AFTER_BROADCAST, ROOM)
+    assert hooks.wants(HookTrigger.AFTER_BROADCAST, "other")
+    assert hooks.remove("same", room_id="other")
+    assert not hooks.wants(BEFORE, "other")
+
+
+def test_the_hooks_of_a_room_that_is_gone_are_forgotten() -> None:
+    hooks = HookRegistry()
+    for room_id in (None, ROOM, "other"):
+        hooks.add(HookTrigger.AFTER_BROADCAST, saying([], "x"), room_id=room_id)
+    hooks.add(BEFORE, saying([], "x"), room_id=ROOM)
+    hooks.forget_room(ROOM)
+    hooks.forget_room(ROOM)
+    assert not hooks.wants(BEFORE, ROOM)
+    selected = hooks.select(HookTrigger.AFTER_BROADCAST, "x", ROOM, HookExecution.SYNC)
+    assert [hook.room_id for hook in selected] == [None]
+    assert hooks.wants(HookTrigger.AFTER_BROADCAST, "other")

@@ -70,7 +70,7 @@ def watch(kit: RoomKit, trigger: HookTrigger) -> list[RoomEvent]:
 
 async def settled(kit: RoomKit) -> None:
     await kit.idle(ROOM)
-    await kit._parts.observers._lanes.drained(ROOM)
+    await kit._parts.observers.drained(ROOM)
 
 
 async def test_R111_R112_an_edit_replaces_the_content_and_fires_once(kit: RoomKit) -> None:

@@ -12,6 +12,7 @@ from salon.core.errors import DuplicateIndexError, RoomKitError, RoomNotFoundErr
 from salon.core.hooks import HookRegistry
 from salon.core.kit import RoomKit
 from salon.core.memory import InMemoryLockManager
+from salon.core.observers import Observers
 from salon.core.permissions import visible
 from salon.core.ports.channel import Channel
 from salon.core.ports.locks import RoomLockManager
@@ -24,12 +25,14 @@ from salon.models import (
     ChannelType,
     EventFilter,
     EventType,
+    HookExecution,
     HookResult,
     HookTrigger,
     Room,
     RoomContext,
     RoomEvent,
 )
+from salon.testing import VirtualClock
 
 from .helpers import PATIENCE, ROOM, Agent, Screen, Stream, Transport, listen, message, room_with
 from .helpers import text as words_of
@@ -239,3 +242,64 @@ async def test_R50_an_explicit_attachment_forgets_the_detachment(kit: RoomKit) -
     assert not (await kit.process_inbound(message("sms"), room_id=ROOM)).blocked
     refused = await kit.process_inbound(message("web"), room_id=ROOM)
     assert refused.reason == "source_unbound"
+
+
+# -- slow observers -------------------------------------------------------------------------------
+
+AFTER = HookTrigger.AFTER_BROADCAST
+CONTEXT = RoomContext(Room(id=ROOM))
+
+
+async def test_R162_a_slow_hook_delays_no_other_and_each_keeps_its_order() -> None:
+    hooks = HookRegistry()
+    observers = Observers(hooks)
+    slow_saw: list[object] = []
+    quick_saw: list[object] = []
+
+    async def slow(payload: object, context: RoomContext) -> None:
+        await asyncio.sleep(1)
+        slow_saw.append(payload)
+
+    async def quick(payload: object, context: RoomContext) -> None:
+        quick_saw.append(payload)
+
+    hooks.add(AFTER, slow)
+    hooks.add(AFTER, quick, execution=HookExecution.ASYNC)
+    for number in range(3):
+        observers.tell(AFTER, number, CONTEXT)
+    await asyncio.sleep(0.5)
+    assert (slow_saw, quick_saw) == ([], [0, 1, 2])
+    await observers.drained(ROOM)
+    assert slow_saw == [0, 1, 2]
+    assert observers.dropped == 0
+    await observers.close(1)
+
+
+async def test_R162_what_waits_for_a_hook_is_bounded_counted_and_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("salon.core.observers.MAX_WAITING", 3)
+    clock, hooks = VirtualClock(), HookRegistry()
+    observers = Observers(hooks, clock=clock)
+    saw: list[object] = []
+    go = asyncio.Event()
+
+    async def slow(payload: object, context: RoomContext) -> None:
+        await go.wait()
+        saw.append(payload)
+
+    hooks.add(AFTER, slow)
+    hooks.add(AFTER, slow, room_id="elsewhere")
+    for number in range(10):
+        observers.tell(AFTER, number, CONTEXT)
+    observers.tell(AFTER, "elsewhere", RoomContext(Room(id="elsewhere")))
+    assert observers.dropped == 7
+    assert caplog.text.count("is too slow") == 1
+    clock.advance(60)
+    observers.tell(AFTER, 10, CONTEXT)
+    assert caplog.text.count("is too slow") == 2
+    go.set()
+    await observers.close(1)
+    assert [seen for seen in saw if seen != "elsewhere"] == [0, 1, 2]
+    assert saw.count("elsewhere") == 2
+    assert observers.dropped == 8

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from salon.core import recovery
 from salon.core.kit import RoomKit
 from salon.core.memory.store import InMemoryStore
 from salon.models import HookResult, HookTrigger, InjectedEvent, RoomContext, RoomEvent
@@ -195,3 +196,24 @@ async def test_R139_a_message_before_the_resuming_takes_nothing_away(store: Shar
         assert web.bodies == ["early", "one", "two", "late"]
         assert await kit.resume_deliveries() == 0
     assert await store.find_undelivered_rooms() == []
+
+
+async def test_R207_an_answer_on_a_later_page_counts(
+    store: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "EVENTS", 2)
+    store.down = True
+    first = RoomKit(store, shutdown_timeout=0)
+    await first.open()
+    await room_with(first, Transport("sms"), Agent("bot"))
+    for body in ("one", "two", "three"):
+        await first.process_inbound(message("sms", body), room_id=ROOM)
+    await crash(first)
+    store.down = False
+    async with RoomKit(store, shutdown_timeout=0) as kit:
+        bot = Agent("bot")
+        for channel in (Transport("sms"), bot):
+            kit.register_channel(channel)
+        assert await kit.resume_deliveries() > 0
+        await kit.idle(ROOM)
+        assert bot.asked == []

@@ -206,20 +206,24 @@ async def test_a_sink_that_does_not_end_after_an_interruption_is_given_up(
     assert stuck.bodies == ["hi", "One"]
 
 
-async def test_a_playback_that_never_ends_is_given_up(
-    kit: RoomKit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("salon.core.streaming.PLAYOUT_S", 0.01)
-    stuck = Screen("stuck")
+async def test_R206_a_channel_that_never_ends_is_given_up_alone(kit: RoomKit) -> None:
+    stuck, slow = Screen("stuck"), Screen("slow")
+    stuck.playout_timeout, slow.playout_timeout = 0.5, 60.0
 
     async def hang(text_stream: AsyncIterator[str]) -> StreamOutcome:
         await asyncio.Event().wait()
         return StreamOutcome()
 
-    stuck.behave = hang
-    await room_with(kit, Transport("sms"), stuck, Agent("bot", says(Stream("One"))))
+    async def take_time(text_stream: AsyncIterator[str]) -> StreamOutcome:
+        await asyncio.sleep(2)
+        return StreamOutcome()
+
+    stuck.behave, slow.behave = hang, take_time
+    await room_with(kit, Transport("sms"), stuck, slow, Agent("bot", says(Stream("One"))))
     await ask(kit)
     assert await words(kit) == [("hi", "delivered"), ("One", "delivered")]
+    assert stuck.bodies == ["hi", "One"]  # as a whole event instead
+    assert len(slow.finished) == 1
 
 
 class QuotaError(SalonError):

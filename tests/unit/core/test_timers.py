@@ -357,6 +357,43 @@ async def test_a_locked_room_holds_up_a_sweep_for_a_bounded_time(kit: Services) 
     assert [room.id for room in await kit.timers.sweep()] == ["busy"]
 
 
+async def test_rooms_that_fail_fill_no_sweep_by_themselves() -> None:
+    """As many as a piece has, due before all others."""
+    clock = VirtualClock()
+
+    class Bad(InMemoryStore):
+        async def get_room(self, room_id: str) -> Room | None:
+            if room_id.startswith("bad"):
+                raise OSError("disk")
+            return await super().get_room(room_id)
+
+    kit = Services(store=Bad(clock=clock), clock=clock, interval=None, batch=2)
+    for name in ("bad1", "bad2", "bad3", "good1", "good2", "good3"):
+        await kit.room(name, timers=timers(60))
+        clock.advance(1)
+    clock.advance(60)
+    changed = await kit.timers.check_all()
+    assert [room.id for room in changed] == ["good1", "good2", "good3"]
+    assert kit.timers.failures == 3
+    await kit.room("good4", timers=timers(60))
+    clock.advance(60)
+    assert [room.id for room in await kit.timers.sweep()] == ["good4"]
+    assert kit.timers.failures == 4
+    for name in ("bad1", "bad2", "bad3"):
+        await kit.store.delete_room(name)
+    assert await kit.timers.sweep() == []
+
+
+async def test_only_so_many_failures_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("salon.core.timers.MAX_LATE", 0)
+    clock = VirtualClock()
+    kit = Services(store=Broken(clock=clock), clock=clock, interval=None)
+    await kit.room("bad", timers=timers(60))
+    clock.advance(60)
+    assert await kit.timers.check_all() == []
+    assert kit.timers.failures == 1
+
+
 async def started(**options: Any) -> Services:
     kit = Services(**options)
     await kit.timers.start()
@@ -372,6 +409,44 @@ async def test_R32_the_sweeper_pauses_and_closes_rooms_that_nobody_touches() -> 
     await asyncio.sleep(90)
     closed = await kit.now()
     assert (closed.status, closed.closed_at) == (CLOSED, after(made.created_at, 150))
+    await kit.close()
+
+
+async def test_R28_a_sweep_goes_on_until_nothing_is_left_that_is_due() -> None:
+    kit = await started(interval=10.0, batch=3)
+    for number in range(20):
+        await kit.room(f"r{number}", timers=timers(60, 60))
+    for seconds, status in ((75, PAUSED), (60, CLOSED)):
+        await asyncio.sleep(seconds)
+        assert {room.status for room in await kit.store.list_rooms()} == {status}
+    await kit.close()
+
+
+async def test_a_sweep_lasts_no_longer_than_the_interval() -> None:
+    class Slow(InMemoryStore):
+        asked: list[float]
+
+        async def find_rooms_due(self, now: datetime, *, limit: int = 100) -> list[str]:
+            self.asked.append(asyncio.get_running_loop().time())
+            found = await super().find_rooms_due(now, limit=limit)
+            if found:
+                await asyncio.sleep(4)
+            return found
+
+    clock = VirtualClock()
+    store = Slow(clock=clock)
+    store.asked = []
+    kit = Services(store=store, clock=clock, interval=10.0, batch=1)
+    for number in range(5):
+        await kit.room(f"r{number}", timers=timers(0))
+    begun = asyncio.get_running_loop().time()
+    await kit.timers.start()
+    await asyncio.sleep(60)
+    # 3 pieces, a pause, 2 pieces and nothing left, a pause ...
+    asked = [round(at - begun) for at in store.asked]
+    assert asked == [0, 4, 8, 22, 26, 30, 40, 50, 60][: len(asked)]
+    assert len(asked) >= 8
+    assert {room.status for room in await kit.store.list_rooms()} == {PAUSED}
     await kit.close()
 
 

@@ -125,7 +125,9 @@ def _writing(router: APIRouter) -> None:
         `blocked_by` telling if it was refused; it waits for no delivery and no agent. With an
         idempotency key that was used before it is the first event."""
         event = await speak(kit, access, room_id, asked)
-        return Observer({}, guest=access.grant is not None).shows(event)
+        grant = access.grant
+        person = None if grant is None else grant.participant_id
+        return Observer({}, guest=grant is not None, participant_id=person).shows(event)
 
     @router.patch(
         "/events/{event_id}", summary="Correct an event", responses=CHANGE, response_model=EventOut
@@ -160,7 +162,7 @@ def _following(router: APIRouter, house: House) -> None:
         "/events/stream",
         summary="Follow a room",
         responses=ROOM
-        | problems(404, 422, 503)
+        | problems(404, 422, 429, 503)
         | {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
         response_class=Response,
     )
@@ -211,8 +213,12 @@ def _following(router: APIRouter, house: House) -> None:
 def _bounds(access: Access) -> dict[str, Any]:
     grant = access.grant
     if grant is None:
-        return {}
-    return {"participant_id": grant.participant_id, "until": float(grant.expires)}
+        return {"principal": access.principal}
+    return {
+        "principal": access.principal,
+        "participant_id": grant.participant_id,
+        "until": float(grant.expires),
+    }
 
 
 def _index(text: str) -> int:

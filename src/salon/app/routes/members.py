@@ -17,6 +17,7 @@ from salon.app.api_models import (
     ResolveIn,
 )
 from salon.app.guests import path_id, shown_name
+from salon.app.observer import TEXT_CHANNEL
 from salon.app.problems import InvalidError
 from salon.app.routes.common import CHANGE, ROOM, Caller, Kit, problems
 from salon.core.errors import ChannelNotFoundError
@@ -210,8 +211,11 @@ def participants() -> APIRouter:
         kit: Kit,
         status: Literal["left", "banned"] = "left",
     ) -> Participant:
-        """Somebody leaves; with ``status=banned`` they stay out. The record is kept."""
+        """Somebody leaves; with ``status=banned`` they stay out, also if they never came. The
+        record is kept."""
         await access.room(room_id)
+        if status == "banned":
+            await _note(kit, room_id, participant_id)
         return await kit.remove_member(room_id, participant_id, status=ParticipantStatus(status))
 
     @router.post("/{participant_id}/resolve", summary="Identify a participant", responses=CHANGE)
@@ -226,6 +230,21 @@ def participants() -> APIRouter:
         )
 
     return router
+
+
+async def _note(kit: RoomKit, room_id: str, participant_id: str) -> None:
+    """A record of somebody who has not come yet, for them to be barred by; nobody joins by it."""
+    async with kit.locks.locked(room_id):
+        if await kit.store.get_participant(room_id, participant_id) is None:
+            path_id(participant_id, "participant id")
+            await kit.store.add_participant(
+                Participant(
+                    id=participant_id,
+                    room_id=room_id,
+                    channel_id=TEXT_CHANNEL,
+                    status=ParticipantStatus.LEFT,
+                )
+            )
 
 
 async def _bound(access: Caller, room_id: str, channel_id: str, change: Any) -> ChannelBinding:

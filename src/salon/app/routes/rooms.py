@@ -20,7 +20,7 @@ from salon.app.api_models import (
     TokenIn,
     TokenOut,
 )
-from salon.app.guests import checked_id, shown_name
+from salon.app.guests import path_id, shown_name
 from salon.app.house import House
 from salon.app.keeping import forget_recordings
 from salon.app.listing import RoomList
@@ -111,7 +111,7 @@ def _token_routes(router: APIRouter) -> None:
         """A token that opens this room only, for one participant, for a day at most."""
         room = await access.room(room_id)
         gate: Gate = request.app.state.gate
-        person = checked_id(asked.participant_id or new_id(), "participant id")
+        person = path_id(asked.participant_id or new_id(), "participant id")
         grant = RoomGrant(
             room_id=room_id,
             made_at=stamp_of(room),

@@ -13,8 +13,10 @@ from pydantic_core import from_json
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from salon.app.access import MEDIA_PATHS, ForbiddenError
+from salon.app.crowd import CrowdedError
 from salon.app.house import House
 from salon.app.middleware import refuse_socket
+from salon.app.problems import status_of
 from salon.app.security import admitted
 from salon.base import SYSTEM_CLOCK, Principal
 from salon.transport.asgi import serve_asgi
@@ -63,9 +65,17 @@ def sockets(house: House) -> APIRouter:
             refusal = Refusal(503, "not ready", {"Retry-After": "5"})
             await refuse_socket(refusal, socket.scope, socket.receive, socket.send)
             return
+        principal = caller_of(socket)
+        try:
+            with house.text_crowd.place(room_id, principal):
+                await talk(socket, room_id, principal)
+        except CrowdedError as error:
+            refusal = Refusal(status_of(error), str(error), {"Retry-After": "5"})
+            await refuse_socket(refusal, socket.scope, socket.receive, socket.send)
+
+    async def talk(socket: WebSocket, room_id: str, principal: Principal) -> None:
         await socket.accept()
         query = socket.query_params
-        principal = caller_of(socket)
         try:
             async with asyncio.timeout(_time_left(principal)):
                 await house.texts.serve(

@@ -53,6 +53,8 @@ class Channel(ABC):
     """Inbound `sender_id` already is a participant id of the room."""
     recipient_key: str | None = None
     """Under which key the metadata of a binding names the address behind it (R56)."""
+    playout_timeout: float = 60.0
+    """Seconds that `deliver_stream` may go on after the last word was produced."""
     context_events: int = 0
     """Messages of history the channel wants to see (R20); the framework shows at least 50."""
 

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from salon.base import SYSTEM_CLOCK, Clock
-from salon.core.errors import RoomKitError
+from salon.core.errors import ProviderDeliveryError, RoomKitError
 from salon.core.resilience.breaker import BreakerEdge, CallOutcome, CircuitBreaker
 from salon.core.resilience.limit import RateLimiter
 from salon.core.resilience.retry import call_with_retry
-from salon.models import RateLimit, RetryPolicy
+from salon.models import NoRecipientError, RateLimit, RetryPolicy
 
 T = TypeVar("T")
 
@@ -96,8 +96,9 @@ class DeliveryGuard:
             await self._wait_in_line(breaker, permit, channel_id, limit_key, limit)
             try:
                 result = await call_with_retry(retry, attempt, clock=self._clock)
-            except Exception:
-                outcome = CallOutcome.FAILURE
+            except Exception as error:
+                if not _is_about_the_message(error):
+                    outcome = CallOutcome.FAILURE
                 raise
             outcome = CallOutcome.SUCCESS
             return result
@@ -125,3 +126,13 @@ class DeliveryGuard:
         except BaseException:
             self._limiter.give_back(place)
             raise
+
+
+def _is_about_the_message(error: Exception) -> bool:
+    """Whether the other side works, but will not take this message to this recipient: no reason to
+    keep others from their messages."""
+    if isinstance(error, NoRecipientError):
+        return True
+    if not isinstance(error, ProviderDeliveryError) or error.retryable or error.result is None:
+        return False
+    return error.result.status_code not in (401, 402, 403, 407)

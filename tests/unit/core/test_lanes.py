@@ -1,0 +1,71 @@
+"""Which lane the running code is in, and the lanes of one room (R128)."""
+
+from __future__ import annotations
+
+import asyncio
+
+from salon.core.lanes import Lanes
+
+
+async def test_keys_of_several_parts_do_not_run_into_each_other() -> None:
+    lanes = Lanes("test")
+    go = asyncio.Event()
+    slow = lanes.put(("a", "b/c"), go.wait)
+    other: asyncio.Future[str] = lanes.put(("a/b", "c"), lambda: asyncio.sleep(0, "done"))
+    assert await other == "done"
+    assert (lanes.waiting(("a", "b/c")), lanes.waiting(("a/b", "c"))) == (1, 0)
+    go.set()
+    await slow
+    await lanes.close(1)
+
+
+async def test_R128_inside_a_room_is_inside_its_lanes_only() -> None:
+    lanes, others = Lanes("test"), Lanes("others")
+
+    async def where() -> list[bool]:
+        rooms = [lanes.inside_room(room) for room in ("a", "a/b", "a/b/c", "")]
+        return [*rooms, lanes.inside(("a/b", "c")), lanes.inside(("a", "b/c"))]
+
+    expected = [False, True, False, False, True, False]
+    assert await lanes.put(("a/b", "c"), where) == expected
+    assert await others.put(("a/b", "c"), where) == [False] * 6
+    assert await lanes.put("a/b", where) == [False] * 6  # not a lane of a room
+    assert await lanes.put((), where) == [False] * 6
+    assert await where() == [False] * 6
+    await lanes.close(1)
+
+
+async def test_R128_what_a_job_leaves_behind_is_not_inside() -> None:
+    lanes = Lanes("test")
+    go = asyncio.Event()
+
+    async def later() -> bool:
+        await go.wait()
+        return lanes.inside_room("r")
+
+    async def job() -> asyncio.Task[bool]:
+        assert lanes.inside_room("r")
+        return asyncio.create_task(later())
+
+    left = await lanes.put(("r", "agent"), job)
+    go.set()
+    assert not await left
+    await lanes.close(1)
+
+
+async def test_the_lanes_of_a_room_are_waited_for_together() -> None:
+    lanes = Lanes("test")
+    log: list[str] = []
+
+    async def job(name: str, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        log.append(name)
+
+    lanes.put(("r", 1), lambda: job("first", 1))
+    lanes.put(("r", 2), lambda: job("second", 2))
+    lanes.put(("elsewhere", 1), lambda: job("elsewhere", 3))
+    lanes.put("r", lambda: job("no room", 3))
+    assert await lanes.drained_room("r")
+    assert log == ["first", "second"]
+    await lanes.close(5)
+    assert not await lanes.drained_room("r")
