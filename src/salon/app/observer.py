@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from salon.app.idempotency import shown_key
 from salon.channels.websocket import event_json
-from salon.core.delivery import INJECTED_FOR
-from salon.core.permissions import may_read, scope_includes
+from salon.core.permissions import INJECTED_FOR, may_read, scope_includes
 from salon.models import (
     ChannelBinding,
     ChannelType,

@@ -40,9 +40,6 @@ from salon.models import (
 
 _log = logging.getLogger("salon.core.delivery")
 
-INJECTED_FOR = "salon:injected_for"
-"""Event metadata: the channels that a hook's event goes to, however long that takes."""
-
 
 @dataclass(slots=True, eq=False)
 class RootCall:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 
 from salon.core.context import Contexts
-from salon.core.delivery import INJECTED_FOR, Delivery, DeliverySet, RootCall
+from salon.core.delivery import Delivery, DeliverySet, RootCall
 from salon.core.marks import DeliveredMarks
-from salon.core.permissions import targets
+from salon.core.permissions import INJECTED_FOR, targets
 from salon.core.ports.locks import RoomLockManager
 from salon.core.ports.store import ConversationStore
 from salon.models import (

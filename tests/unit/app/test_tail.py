@@ -184,7 +184,8 @@ async def test_what_is_not_told_as_a_commit_is_found_in_the_store(kit: RoomKit) 
     async def inject(*_: object) -> HookResult:
         return HookResult(action="allow", injected_events=(InjectedEvent(event=injected),))
 
-    async with reading(kit, tails=Tails(kit, heartbeat=0.01)) as reader:
+    tails = Tails(kit, heartbeat=0.01)
+    async with reading(kit, tails=tails, internal=True) as reader:  # nobody else is shown it
         await reader.take()
         kit.add_hook(HookTrigger.BEFORE_BROADCAST, inject)
         await say(kit, "hello")
