@@ -183,7 +183,12 @@ async def test_a_call_with_a_malicious_room_stays_in_the_data_folder(
     server: ServerProcess,
 ) -> None:
     outside = tree(server.data_dir.parent) - tree(server.data_dir)
-    path = "/ws?handler=room&room=..%2F..%2Fescaped&participant=..%2Fada&id=..%2F..%2Fcall"
+    for room, participant in (("..%2F..%2Fescaped", "ada"), ("..", "ada"), ("r", "..%2Fada")):
+        path = f"/ws?handler=room&room={room}&participant={participant}"
+        async with placed(server.ws_url, path) as call:
+            await call.send("invite", option={})
+            await call.expect("error", sender="invite")
+    path = "/ws?handler=room&room=escaped&participant=ada&id=..%2F..%2Fcall"
     async with placed(server.ws_url, path) as call:
         await call.invite(tts={}, recorder={"recorderFile": "../../escaped.wav"})
         await call.send("chat", text="what is salon")
