@@ -8,3 +8,4 @@ $bin/ruff check --quiet .
 $bin/mypy
 $bin/lint-imports --no-cache
 $bin/bandit -q -r src -c pyproject.toml
+.venv/bin/python scripts/conformance.py --check

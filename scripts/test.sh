@@ -10,7 +10,8 @@ rm -f .coverage .coverage.*
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 set +e
-$py -m pytest --cov --cov-report= -p no:cacheprovider 2>&1 | tee "$log"
+$py -m pytest -n "${SALON_TEST_WORKERS:-2}" --dist loadgroup --no-loadscope-reorder \
+  --cov --cov-report= -p no:cacheprovider 2>&1 | tee "$log"
 status=${PIPESTATUS[0]}
 set -e
 if [ "$status" = 0 ]; then

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         ChannelAlreadyRegisteredError,
         ChannelNotFoundError,
         ChannelNotRegisteredError,
+        HumanInputRejectedError,
         IdentityNotFoundError,
         ParticipantNotAdmittedError,
         ParticipantNotFoundError,
@@ -112,6 +113,10 @@ if TYPE_CHECKING:
         Participant,
         ParticipantRole,
         ParticipantStatus,
+        PendingInput,
+        PendingInputEvent,
+        PendingInputStatus,
+        PersistencePolicy,
         ProviderDeliveryError,
         ProviderResult,
         RateLimit,
@@ -133,6 +138,7 @@ if TYPE_CHECKING:
         TextContent,
         ThreadSummary,
         ToolCallContent,
+        UnsupportedError,
         VideoContent,
         Visibility,
     )
@@ -189,6 +195,7 @@ if TYPE_CHECKING:
     )
     from salon.store import PostgresStore
     from salon.store.sqlite_file import SQLiteStore
+    from salon.tools import HumanInputHandler, HumanInputToolHandler
     from salon.voice.backends import (
         FastRTCVoiceBackend,
         VoiceBackend,
@@ -204,8 +211,9 @@ _NAMES = {
     ),
     "salon.core.errors": (
         "ChannelAlreadyRegisteredError ChannelNotFoundError ChannelNotRegisteredError "
-        "IdentityNotFoundError ParticipantNotAdmittedError ParticipantNotFoundError "
-        "RoomClosedError RoomNotFoundError SourceAlreadyAttachedError SourceNotFoundError"
+        "HumanInputRejectedError IdentityNotFoundError ParticipantNotAdmittedError "
+        "ParticipantNotFoundError RoomClosedError RoomNotFoundError SourceAlreadyAttachedError "
+        "SourceNotFoundError"
     ),
     "salon.core.framework": "FrameworkEvent",
     "salon.core.hooks": "HookRegistration",
@@ -227,13 +235,13 @@ _NAMES = {
         "ChannelType CompositeContent DeleteContent DeleteType DeliveryError DeliveryMode "
         "DeliveryResult DeliveryStatus EditContent EventDirection EventFilter EventSource "
         "EventStatus EventType HookExecution HookResult HookTrigger IdentificationStatus "
-        "Identity IdentityHookResult IdentityResult InboundMessage InboundResult "
-        "InjectedEvent LocationContent MediaContent NoProviderError NoRecipientError "
-        "Observation Participant ParticipantRole ParticipantStatus ProviderDeliveryError "
-        "ProviderResult RateLimit ResponseMetadata RetryPolicy RichContent Room RoomContext "
-        "RoomEvent RoomKitError RoomStatus RoomTimers SessionStartedEvent SourceStatus "
-        "SystemContent Task TaskStatus TemplateContent TextContent ThreadSummary "
-        "ToolCallContent VideoContent Visibility"
+        "Identity IdentityHookResult IdentityResult InboundMessage InboundResult InjectedEvent "
+        "LocationContent MediaContent NoProviderError NoRecipientError Observation Participant "
+        "ParticipantRole ParticipantStatus PendingInput PendingInputEvent PendingInputStatus "
+        "PersistencePolicy ProviderDeliveryError ProviderResult RateLimit ResponseMetadata "
+        "RetryPolicy RichContent Room RoomContext RoomEvent RoomKitError RoomStatus RoomTimers "
+        "SessionStartedEvent SourceStatus SystemContent Task TaskStatus TemplateContent "
+        "TextContent ThreadSummary ToolCallContent UnsupportedError VideoContent Visibility"
     ),
     "salon.models.ai": "AIGenerationEvent AIResponseEvent ThinkingEvent ToolCallEvent",
     "salon.providers.agent": "FunctionAgent agent",
@@ -257,6 +265,7 @@ _NAMES = {
     "salon.sources": "BaseSourceProvider SSESource SourceHealth SourceProvider WebSocketSource",
     "salon.store": "PostgresStore",
     "salon.store.sqlite_file": "SQLiteStore",
+    "salon.tools": "HumanInputHandler HumanInputToolHandler",
     "salon.voice.backends": "FastRTCVoiceBackend VoiceBackend WebRTCVoiceBackend",
 }
 _WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
@@ -317,6 +326,9 @@ __all__ = [
     "HookResult",
     "HookTrigger",
     "HouseAgent",
+    "HumanInputHandler",
+    "HumanInputRejectedError",
+    "HumanInputToolHandler",
     "IdentificationStatus",
     "Identity",
     "IdentityHookResult",
@@ -358,6 +370,10 @@ __all__ = [
     "ParticipantNotFoundError",
     "ParticipantRole",
     "ParticipantStatus",
+    "PendingInput",
+    "PendingInputEvent",
+    "PendingInputStatus",
+    "PersistencePolicy",
     "PostgresStore",
     "ProviderDeliveryError",
     "ProviderResult",
@@ -412,6 +428,7 @@ __all__ = [
     "Turn",
     "TwilioConfig",
     "TwilioSMSProvider",
+    "UnsupportedError",
     "VideoContent",
     "Visibility",
     "VoiceBackend",

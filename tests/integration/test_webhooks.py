@@ -48,7 +48,7 @@ async def receiving() -> AsyncIterator[Receiver]:
     receiver = Receiver(free_port())
     app = Starlette(routes=[Route("/in", receiver.take, methods=["POST"])])
     server = uvicorn.Server(
-        uvicorn.Config(app, port=receiver.port, log_level="error", lifespan="off")
+        uvicorn.Config(app, port=receiver.port, log_config=None, lifespan="off")
     )
     serving = asyncio.create_task(server.serve())
     try:

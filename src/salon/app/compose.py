@@ -41,7 +41,7 @@ def compose(settings: Settings) -> House:
     metrics.watch_detector(lambda: engines.voice.vad.statistics().dropped_samples)
     stores = make_stores(settings.database_url)
     locks = InMemoryLockManager(sole_process=True)  # one server per store
-    kit = RoomKit(store=stores.conversation, lock_manager=locks)
+    kit = RoomKit(store=stores.conversation, lock_manager=locks, raw_payload=settings.raw_payload)
     texts = WebSocketChannel()
     voice = VoiceChannel(
         engine=engines.voice,

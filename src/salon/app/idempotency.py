@@ -1,4 +1,5 @@
-"""Idempotency keys of the HTTP interface: each caller has a space of their own."""
+"""Idempotency keys from HTTP and text sockets: each caller has a space of their own, the same on
+both ways."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from salon.app import variables as var
@@ -147,6 +147,12 @@ class Settings:
         parse=var.store_url,
         secret=True,
         doc="Where rooms are kept: sqlite:///file, postgresql://… or memory://. Default: a file.",
+    )
+    raw_payload: Literal["keep", "redact", "drop"] = setting(
+        "keep",
+        "SALON_RAW_PAYLOAD",
+        parse=var.one_of("keep", "redact", "drop"),
+        doc="What is kept of providers' payloads: keep (all), redact (secrets masked) or drop.",
     )
     recording: bool = setting(
         True, "SALON_RECORDING", parse=var.switch, doc="Record the sound of calls in rooms."

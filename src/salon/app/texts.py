@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from salon.app.access import stamp_of
 from salon.app.guests import Guests, path_id, shown_name
 from salon.app.house import TextPeer
-from salon.app.idempotency import PREFIX
+from salon.app.idempotency import scoped_key, shown_key
 from salon.app.observer import bars
 from salon.app.version import version
 from salon.base import LOCAL, Principal, SalonError, new_id
@@ -36,10 +37,10 @@ class _Seat:
     """Somebody's place in a room, taken before they are let in: what happens to the room from
     there on, the seat hears of."""
 
-    def __init__(self, room_id: str, participant_id: str, *, guest: bool) -> None:
+    def __init__(self, room_id: str, participant_id: str, principal: Principal) -> None:
         self.room_id = room_id
         self.participant_id = participant_id
-        self.guest = guest
+        self.principal = principal
         self.stamp = ""
         """Which of the rooms of this id it is."""
         self.ended: str | None = None
@@ -92,7 +93,7 @@ class RoomSockets:
             participant_id, name = grant.participant_id, grant.name
         participant_id = participant_id or new_id()
         name = shown_name(name)
-        seat = _Seat(room_id, participant_id, guest=grant is not None)
+        seat = _Seat(room_id, participant_id, principal)
         self._seats.setdefault(room_id, set()).add(seat)
         try:
             try:
@@ -179,7 +180,7 @@ class RoomSockets:
         async for message in connection.messages():
             if seat.ended is not None:
                 return
-            await peer.send(_for_guest(message, seat.participant_id) if seat.guest else message)
+            await peer.send(_with_own_keys(message, seat.participant_id))
         if connection.evicted:
             await peer.send(
                 {"type": "error", "code": "too_slow", "message": "too many unread messages"}
@@ -192,7 +193,7 @@ class RoomSockets:
             try:
                 message = await peer.receive()
                 await self._check_room(seat)
-                await self._take(connection, message, writes)
+                await self._take(seat, connection, message, writes)
             except ValueError as error:
                 _complain(connection, "bad_message", str(error))
             except _Refused as error:
@@ -200,14 +201,14 @@ class RoomSockets:
             except SalonError as error:
                 _complain(connection, error.code, str(error))
 
-    async def _take(self, connection: Connection, message: Any, writes: bool) -> None:
+    async def _take(self, seat: _Seat, connection: Connection, message: Any, writes: bool) -> None:
         if not isinstance(message, dict):
             raise _Refused("bad_message", "a JSON object is expected")
         match message.get("type"):
             case "message" if not writes:
                 raise _Refused("forbidden", "this room token is for reading")
             case "message":
-                await self._say(connection, message)
+                await self._say(seat, connection, message)
             case "history":
                 before, limit = message.get("before_index"), message.get("limit", HISTORY)
                 if type(before) is not int or type(limit) is not int or not 0 <= before <= 2**53:
@@ -216,7 +217,7 @@ class RoomSockets:
             case other:
                 raise _Refused("unknown_type", f"there is no message type {str(other)[:40]!r}")
 
-    async def _say(self, connection: Connection, message: dict[str, Any]) -> None:
+    async def _say(self, seat: _Seat, connection: Connection, message: dict[str, Any]) -> None:
         text, key = message.get("text"), message.get("idempotency_key")
         if not isinstance(text, str) or not text.strip():
             raise _Refused("bad_message", "a message needs text")
@@ -224,8 +225,7 @@ class RoomSockets:
             raise _Refused("too_long", f"a message has at most {MAX_TEXT} characters")
         if key is not None and (not isinstance(key, str) or not 0 < len(key) <= 128):
             raise _Refused("bad_message", "idempotency_key has 1 to 128 characters")
-        if key is not None and key.startswith(PREFIX):
-            raise _Refused("bad_message", f"idempotency_key may not begin with {PREFIX}")
+        key = scoped_key(seat.principal, seat.participant_id, key)
         refusal = await self._channel.say(connection, text.strip(), idempotency_key=key)
         if refusal is not None:
             raise _Refused("refused", f"the message was refused: {refusal}")
@@ -236,19 +236,21 @@ class RoomSockets:
             connection.post({"type": "history", "events": page.events, "has_more": page.has_more})
 
 
-def _for_guest(message: dict[str, Any], participant_id: str) -> dict[str, Any]:
-    """Without the idempotency keys of others."""
+def _with_own_keys(message: dict[str, Any], participant_id: str) -> dict[str, Any]:
+    """With the participant's own idempotency keys as they were given, and nobody else's: a page
+    finds by its key what became of a message."""
 
-    def cleared(event: Any) -> Any:
-        if not isinstance(event, dict) or event["source"]["participant_id"] == participant_id:
+    def own(event: Any, given: Callable[[str], str | None]) -> Any:
+        if not isinstance(event, dict) or event["idempotency_key"] is None:
             return event
-        return event | {"idempotency_key": None}
+        mine = event["source"]["participant_id"] == participant_id
+        return event | {"idempotency_key": given(event["idempotency_key"]) if mine else None}
 
     match message["type"]:
         case "event" | "stream_end":
-            return message | {"event": cleared(message["event"])}
-        case "history":
-            return message | {"events": [cleared(event) for event in message["events"]]}
+            return message | {"event": own(message["event"], shown_key)}
+        case "history":  # an observer has shown the keys already
+            return message | {"events": [own(event, str) for event in message["events"]]}
     return message
 
 

@@ -16,7 +16,7 @@ from salon.base.ids import IdFactory, new_id, new_session_id
 from salon.base.policy import UrlPolicy, is_loopback, resolve_below, safe_name
 from salon.base.principal import LOCAL, Principal
 from salon.base.redaction import MASK, redact, redact_text
-from salon.base.tasks import TaskScope
+from salon.base.tasks import TaskScope, unbroken
 
 __all__ = [
     "LOCAL",
@@ -44,4 +44,5 @@ __all__ = [
     "redact_text",
     "resolve_below",
     "safe_name",
+    "unbroken",
 ]

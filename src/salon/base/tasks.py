@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 _log = logging.getLogger("salon.base.tasks")
+
+T = TypeVar("T")
 
 
 class TaskScope:
@@ -59,3 +61,21 @@ class TaskScope:
             task.cancel()
         if pending:
             await asyncio.gather(*pending, return_exceptions=True)
+
+
+async def unbroken(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` to its end even if the caller is cancelled meanwhile; the cancellation rises
+    after it. What was begun under a lock ends under it; a change and its entry are both there or
+    both not. A failure that the cancellation hides is logged."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled() and (failure := task.exception()) is not None:
+        _log.error("work that had to be ended failed", exc_info=failure)
+    raise cancelled

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from salon.base import SYSTEM_CLOCK, Clock, ConfigurationError
 from salon.channels.ai_hooks import TurnHooks
+from salon.channels.ai_human import HumanInput, TurnClock
 from salon.channels.ai_prompt import (
     catch_up,
     is_called,
@@ -29,6 +31,8 @@ from salon.core.ports.ai import (
     AIMessage,
     AIProvider,
     AITool,
+    AIToolCall,
+    AIToolResult,
     ResponseMetadata,
     TextDelta,
     ThinkingDelta,
@@ -51,6 +55,7 @@ from salon.models import (
 from salon.models.ai import AIGenerationEvent, AIResponseEvent, ThinkingEvent
 from salon.providers.toolloop import LoopReport, run_with_tools
 from salon.providers.tools import ToolBox
+from salon.tools import HumanInputToolHandler
 
 __all__ = ["AIChannel", "Respond"]
 
@@ -75,8 +80,9 @@ class AIChannel(Channel):
     first word. `system_prompt`, `temperature`, `max_tokens` and `thinking_budget` may be overridden
     per room in the binding's metadata, where ``tools`` adds declared ones (R61). `tools` are
     functions, run here, or declared ones, which `tool_handler` runs; a result of more than about
-    `evict_threshold_tokens` is cut, and says so. `memory` chooses what it is told of the past: by
-    default the last `max_context_events` messages.
+    `evict_threshold_tokens` is cut, and says so. The tools of `human_input_handler` ask a person
+    (R167), and the time that takes counts for no other limit. `memory` chooses what it is told of
+    the past: by default the last `max_context_events` messages.
 
     With `respond` "addressed" it answers what is addressed to it, or calls it by its name at the
     beginning or as ``@name``, and only listens otherwise. An answer fails if the provider says
@@ -103,6 +109,7 @@ class AIChannel(Channel):
         *,
         name: str | None = None,
         fallback_provider: AIProvider | None = None,
+        human_input_handler: HumanInputToolHandler | None = None,
         memory: MemoryProvider | None = None,
         thinking_budget: int | None = None,
         evict_threshold_tokens: int = 5000,
@@ -134,6 +141,7 @@ class AIChannel(Channel):
         self._respond = respond
         self._clock = clock
         self._hooks = TurnHooks()
+        self._human = HumanInput(human_input_handler, self._hooks, channel_id)
 
     needs_provider = True
     """Whether it can't be made without somebody who answers."""
@@ -169,7 +177,8 @@ class AIChannel(Channel):
 
     async def close(self) -> None:
         async with AsyncExitStack() as all_of_it:  # even if one of them fails
-            for part in (self._fallback, self._provider, self._memory, self._hooks):
+            parts = (self._fallback, self._provider, self._memory, self._hooks, self._human)
+            for part in parts:
                 if part is not None:
                     all_of_it.push_async_callback(part.close)
 
@@ -225,16 +234,17 @@ class AIChannel(Channel):
             return
         said: list[str] = []
         report = LoopReport()
+        clock = TurnClock(self._clock)
         parts = run_with_tools(
             self.provider,
             request,
-            self._guarded(self._tools.serve, request.tools, room_id),
+            self._guarded(partial(self._serve, turn, clock), request.tools, room_id),
             max_rounds=self._max_rounds,
             timeout=self._loop_timeout,
             silence=self._silence_timeout,
             fallback=self._fallback,
             report=report,
-            clock=self._clock,
+            clock=clock,
         )
         thought = 0
         try:
@@ -252,6 +262,13 @@ class AIChannel(Channel):
             if kept := thoughts_kept(report.thinking):
                 metadata["thinking"] = kept
         await self._completed(report, "".join(said), room_id, self._clock.monotonic() - began)
+
+    async def _serve(self, turn: _Turn, clock: TurnClock, call: AIToolCall) -> AIToolResult | None:
+        """Run a call, or let a person answer it."""
+        if not self._human.serves(call.name):
+            return await self._tools.serve(call)
+        actor = turn.event.source.participant_id
+        return await self._human.serve(call, turn.event.room_id, actor, clock)
 
     async def _asked(self, turn: _Turn) -> AIContext | None:
         """The request as the hooks leave it, or None if one of them wants no answer."""
@@ -293,7 +310,9 @@ class AIChannel(Channel):
             room_id=event.room_id,
             messages=[*memory.messages, *(item for item in history if item is not None), asked],
             system_prompt="\n\n".join([*([prompt] if prompt else []), *notes]) or None,
-            tools=self._tools.offered(tool_spec(item) for item in own.get("tools") or ()),
+            tools=self._tools.offered(
+                [*self._human.specs, *(tool_spec(item) for item in own.get("tools") or ())]
+            ),
             temperature=own.get("temperature", self._temperature),
             max_tokens=own.get("max_tokens", self._max_tokens),
             thinking_budget=own.get("thinking_budget", self._thinking_budget),

@@ -41,6 +41,11 @@ class TurnHooks:
         if kit is not None and observers is not None and kit.hooks.wants(trigger, room_id):
             observers.tell(trigger, payload, await kit.context(room_id))
 
+    def emit(self, name: str, *, room_id: str, channel_id: str, **data: Any) -> None:
+        """Tell the listeners of the framework (R169)."""
+        if self.kit is not None:
+            self.kit.framework.emit(name, room_id=room_id, channel_id=channel_id, **data)
+
     async def keep(self, tasks: Iterable[Task], observations: Iterable[Observation]) -> None:
         """Store what an answer leaves besides its words. A failure is logged: the words stand."""
         if self.kit is None:

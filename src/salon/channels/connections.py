@@ -142,6 +142,16 @@ class CallbackConnections:
         if connection is not None:
             self._leave(connection, room_id)
 
+    def end_room(self, room_id: str) -> list[str]:
+        """A room is gone. Forget the readers who followed no other; returns their ids."""
+        ended: list[str] = []
+        for reader in list(self._in_room.get(room_id, {}).values()):
+            self._leave(reader, room_id)
+            if not reader.rooms:
+                self._forget(reader)
+                ended.append(reader.connection_id)
+        return ended
+
     def rooms_for(self, connection_id: str) -> set[str]:
         """What a reader follows."""
         connection = self._by_id.get(connection_id)

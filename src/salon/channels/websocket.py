@@ -288,6 +288,10 @@ class WebSocketChannel(Channel):
         """Let it follow one room less."""
         self._callbacks.unsubscribe(connection_id, room_id, organization_id)
 
+    def end_room(self, room_id: str) -> list[str]:
+        """A room was deleted: who was registered for it alone leaves; returns their ids."""
+        return self._callbacks.end_room(room_id)
+
     def rooms_for(self, connection_id: str) -> set[str]:
         """What a registered connection follows."""
         return self._callbacks.rooms_for(connection_id)

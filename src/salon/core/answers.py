@@ -303,6 +303,8 @@ class Answers:
         committed = await self._timeline().run(
             Pass(answer, root, refuse=refuse, announced=announced, streamed=streamed)
         )
+        if committed.event is not None and not (committed.blocked or committed.duplicate):
+            root.answers.append(committed.event)
         if committed.delivered is not None:
             root.pending.append(committed.delivered)  # type: ignore[arg-type]
         return committed

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from salon.base import SYSTEM_CLOCK, Clock
+from salon.base import SYSTEM_CLOCK, Clock, unbroken
 from salon.core.context import Contexts
 from salon.core.effects import DETACHED_KEY
 from salon.core.errors import ChannelNotFoundError, RoomNotFoundError
 from salon.core.framework import FrameworkEvents
 from salon.core.hooks import HookRegistry
 from salon.core.lanes import Lanes
-from salon.core.lifecycle import Announcer, Recorder, Records, Settle, as_it_is, unbroken
+from salon.core.lifecycle import Announcer, Recorder, Records, Settle, as_it_is
 from salon.core.observers import Observers
 from salon.core.permissions import check_scope, no_wider
 from salon.core.ports.channel import Channel
@@ -219,14 +219,22 @@ class Bindings:
         async with self._tenancy.entered(self._locks, room_id, organization_id) as room:
             if await self._store.get_binding(room_id, channel_id) is None:
                 return False
-            event = await unbroken(self._unbind(room, channel_id))
-        channel = self._channels.find(channel_id)
-        try:
-            if channel is not None:
-                await channel.on_room_detached(room_id)
-        finally:
-            self._framework.emit("room_channel_detached", room_id=room_id, channel_id=channel_id)
-            await self._announcer.announce(HookTrigger.ON_CHANNEL_DETACHED, event)
+            event = await unbroken(self._unbind(room, channel_id, revoked=True))
+        await self._detached(room_id, channel_id, event)
+        return True
+
+    async def withdraw(
+        self, room_id: str, channel_id: str, admitted: ChannelBinding | None
+    ) -> bool:
+        """Take back what `admit` did: as `detach`, but the next message may attach the channel
+        again. False if the binding is no longer as it was `admitted`: somebody meant that. None:
+        however it is. Called under the room lock."""
+        room = await self._store.get_room(room_id)
+        binding = await self._store.get_binding(room_id, channel_id)
+        if room is None or binding is None or binding != (admitted or binding):
+            return False
+        event = await unbroken(self._unbind(room, channel_id))
+        await self._detached(room_id, channel_id, event)
         return True
 
     # -- changing ---------------------------------------------------------------------------------
@@ -355,12 +363,22 @@ class Bindings:
         await self._announcer.announce(HookTrigger.ON_CHANNEL_ATTACHED, event)
         return binding
 
-    async def _unbind(self, room: Room, channel_id: str) -> RoomEvent:
-        await self._set_detached(room, channel_id, detached=True)
+    async def _unbind(self, room: Room, channel_id: str, *, revoked: bool = False) -> RoomEvent:
+        if revoked:
+            await self._set_detached(room, channel_id, detached=True)
         await self._store.remove_binding(room.id, channel_id)
         return await self._records.write(
             room.id, EventType.CHANNEL_DETACHED, "channel_detached", channel_id=channel_id
         )
+
+    async def _detached(self, room_id: str, channel_id: str, event: RoomEvent) -> None:
+        channel = self._channels.find(channel_id)
+        try:
+            if channel is not None:
+                await channel.on_room_detached(room_id)
+        finally:
+            self._framework.emit("room_channel_detached", room_id=room_id, channel_id=channel_id)
+            await self._announcer.announce(HookTrigger.ON_CHANNEL_DETACHED, event)
 
     async def _set_detached(self, room: Room, channel_id: str, *, detached: bool) -> None:
         known: list[str] = list(room.metadata.get(DETACHED_KEY, ()))

@@ -47,6 +47,8 @@ class RootCall:
 
     reentries: int = 0
     error: BaseException | None = None
+    answers: list[RoomEvent] = field(default_factory=list)
+    """What agents said, as stored; bounded by the cap on reentries (R151)."""
     pending: list[asyncio.Future[object]] = field(default_factory=list)
 
     async def settle(self) -> None:
@@ -71,6 +73,14 @@ class DeliverySet:
     streamed: frozenset[str] = frozenset()
     mutation: Mutation | None = None
     """What the event changed of an earlier one."""
+    stored: bool = True
+    """Else there is no index to mark as delivered, and no event to note results at (R101)."""
+    source: ChannelBinding | None = field(init=False)
+    """The binding the event came by, if it came by one; looked up once for all targets."""
+
+    def __post_init__(self) -> None:
+        binding = self.context.binding(self.event.source.channel_id)
+        object.__setattr__(self, "source", binding)
 
 
 def agent_lane(room_id: str, channel_id: str) -> tuple[str, str]:
@@ -118,9 +128,13 @@ class Delivery:
         self, item: DeliverySet, root: RootCall
     ) -> asyncio.Future[Mapping[str, DeliveryResult]]:
         """Append to the room's lane; the future gets the results per target channel."""
-        planned = self._marks.planned(item.context.room, item.event.index)
+        planned = self._marks.planned(item.context.room, item.event.index) if item.stored else None
         work = carried(lambda: self._broadcast(item, root, planned))
         return self.rooms.put(item.event.room_id, work)
+
+    def waits_for_caller(self) -> bool:
+        """Whether the caller is part of a delivery or an answer, in whatever room."""
+        return self.rooms.entered() or self.agents.entered()
 
     def waiting(self, context: RoomContext) -> int:
         """How far the slowest part of a room is behind: delivery, or questions to one agent."""
@@ -137,7 +151,7 @@ class Delivery:
         await self.rooms.close(timeout)
 
     async def _broadcast(
-        self, item: DeliverySet, root: RootCall, planned: Planned
+        self, item: DeliverySet, root: RootCall, planned: Planned | None
     ) -> Mapping[str, DeliveryResult]:
         with self._tracer.span(SpanKind.BROADCAST, "broadcast", room_id=item.event.room_id) as span:
             if span:
@@ -146,7 +160,7 @@ class Delivery:
             return await self._execute(item, root, planned)
 
     async def _execute(
-        self, item: DeliverySet, root: RootCall, planned: Planned
+        self, item: DeliverySet, root: RootCall, planned: Planned | None
     ) -> Mapping[str, DeliveryResult]:
         told = [
             binding
@@ -166,7 +180,9 @@ class Delivery:
         except Exception:  # noqa: BLE001 - committed and delivered, whatever can be told of it
             _log.exception("what became of %s was not told", item.event.id, extra=_place(item))
         finally:
-            if told or not asked:
+            if planned is None:
+                pass
+            elif told or not asked:
                 await self._marks.done(planned)
             else:  # only agents had to do with it: it is done when they are
                 await self._marks.done_after(planned, asked)
@@ -179,7 +195,7 @@ class Delivery:
         (R112, R163)."""
         if item.mutation is not None:
             self._observers.tell(item.mutation.trigger, item.mutation.target, item.context)
-        if item.context.binding(item.event.source.channel_id) is None:
+        if item.source is None:
             return  # a record of the framework's own
         for trigger in (HookTrigger.BEFORE_BROADCAST, HookTrigger.AFTER_BROADCAST):
             self._observers.tell(trigger, item.event, item.context)
@@ -277,8 +293,7 @@ class Delivery:
     async def _fitting(self, item: DeliverySet, binding: ChannelBinding) -> RoomEvent:
         """The event as this target can carry it (R183, R184)."""
         event = item.event
-        source = item.context.binding(event.source.channel_id)
-        content = await self._transcoder.transcode(event.content, source or binding, binding)
+        content = await self._transcoder.transcode(event.content, item.source or binding, binding)
         if content is None:
             raise UntranscodableError(binding.channel_id)
         return event if content is event.content else event.model_copy(update={"content": content})
@@ -326,6 +341,7 @@ class Delivery:
             self._framework.emit(
                 "broadcast_partial_failure", room_id=event.room_id, event_id=event.id
             )
+        if failed and item.stored:
             await self._store.set_delivery_results(
                 event.room_id,
                 event.id,

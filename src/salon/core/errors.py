@@ -15,6 +15,8 @@ SalonError
     ├── IdentityNotFoundError
     ├── SourceAlreadyAttachedError
     ├── SourceNotFoundError
+    ├── HumanInputRejectedError         a person, or a hook, refused to answer an agent
+    ├── PendingInputNotFoundError       no such question to a person, or no longer
     └── DuplicateIndexError             a store was asked to number two events alike
 """
 
@@ -28,10 +30,12 @@ __all__ = [
     "ChannelNotRegisteredError",
     "DuplicateIndexError",
     "EventRefusedError",
+    "HumanInputRejectedError",
     "IdentityNotFoundError",
     "InvalidEventError",
     "ParticipantNotAdmittedError",
     "ParticipantNotFoundError",
+    "PendingInputNotFoundError",
     "ProviderDeliveryError",
     "RoomClosedError",
     "RoomKitError",
@@ -145,6 +149,22 @@ class SourceNotFoundError(RoomKitError):
 
     def __init__(self, channel_id: str) -> None:
         super().__init__(f"channel {channel_id!r} has no source")
+
+
+class HumanInputRejectedError(RoomKitError, RuntimeError):
+    """What a tool asked of a person was refused or given up (R167). The message says why, and the
+    model reads it."""
+
+    code = "human_input_rejected"
+
+
+class PendingInputNotFoundError(RoomKitError, ValueError):
+    """There is no such question to a person, or it was forgotten."""
+
+    code = "pending_input_not_found"
+
+    def __init__(self, pending_id: str) -> None:
+        super().__init__(f"nothing is asked under {pending_id!r}")
 
 
 class DuplicateIndexError(RoomKitError):

@@ -8,6 +8,7 @@ import logging
 from bisect import insort
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from salon.core.telemetry import NO_TRACER, ActiveSpan, Tracer
@@ -51,6 +52,8 @@ class HookRegistration:
     needs_lock: bool = True
     """False, at BEFORE_BROADCAST: run before the room is locked, in the order of arrival."""
     order: int = 0
+    by_name: bool = False
+    """Runs in the rooms that enabled its name."""
 
     def matches(self, payload: Any, room_id: str) -> bool:
         """Whether this hook wants the payload."""
@@ -94,11 +97,13 @@ _Hooks = dict[HookTrigger, list[HookRegistration]]
 
 
 def _rank(hook: HookRegistration) -> tuple[int, bool, int]:
-    return hook.priority, hook.room_id is not None, hook.order
+    return hook.priority, hook.by_name or hook.room_id is not None, hook.order
 
 
 class HookRegistry:
-    """All hooks of a `RoomKit`. `on_failure` is told about hooks that raise or take too long.
+    """All hooks of a `RoomKit`: those of every room, those of one room, and those that are defined
+    once by a name and run where it is enabled. `on_failure` is told about hooks that raise or take
+    too long.
 
     The hooks of other rooms cost an event nothing.
     """
@@ -108,6 +113,8 @@ class HookRegistry:
     ) -> None:
         self._everywhere: _Hooks = {}
         self._of_room: dict[str, _Hooks] = {}
+        self._defined: dict[str, dict[HookTrigger, HookRegistration]] = {}
+        self._enabled: dict[str, set[str]] = {}
         self._made = 0
         self._on_failure = on_failure
         self._tracer = tracer
@@ -130,14 +137,17 @@ class HookRegistry:
         needs_lock: bool = True,
     ) -> HookRegistration:
         """Register; lower `priority` runs first, then global before room hooks, then by age
-        (R155). `fail_closed`: what goes wrong in it blocks."""
-        trigger, execution = HookTrigger(trigger), HookExecution(execution)
+        (R155). `fail_closed`: what goes wrong in it blocks. Raises `ValueError` for a room hook
+        under a name that its room enabled."""
+        name = name or str(getattr(fn, "__name__", "hook"))
+        if room_id is not None and name in self._enabled.get(room_id, ()):
+            raise ValueError(f"room {room_id!r} enabled hooks named {name!r}; choose another name")
         self._made += 1
         registration = HookRegistration(
-            trigger,
+            HookTrigger(trigger),
             fn,
-            name or str(getattr(fn, "__name__", "hook")),
-            execution,
+            name,
+            HookExecution(execution),
             priority,
             timeout,
             fail_closed,
@@ -150,7 +160,7 @@ class HookRegistry:
             self._made,
         )
         hooks = self._everywhere if room_id is None else self._of_room.setdefault(room_id, {})
-        insort(hooks.setdefault(trigger, []), registration, key=_rank)
+        insort(hooks.setdefault(registration.trigger, []), registration, key=_rank)
         return registration
 
     def register(self, hook: HookRegistration) -> HookRegistration:
@@ -186,19 +196,105 @@ class HookRegistry:
             self._of_room.pop(room_id, None)
         return removed
 
+    # -- by name ----------------------------------------------------------------------------------
+
+    def define(
+        self,
+        name: str,
+        trigger: HookTrigger,
+        fn: HookFn,
+        *,
+        execution: HookExecution = HookExecution.SYNC,
+        priority: int = 0,
+        timeout: float = 30.0,
+        fail_closed: bool = False,
+    ) -> HookRegistration:
+        """A hook for the rooms that `enable` the name. A name has one hook per trigger: another
+        definition takes the place of the first, also where it is enabled."""
+        if not name:
+            raise ValueError("a hook that rooms enable needs a name")
+        self._made += 1
+        hook = HookRegistration(
+            HookTrigger(trigger),
+            fn,
+            name,
+            HookExecution(execution),
+            priority,
+            timeout,
+            fail_closed,
+            order=self._made,
+            by_name=True,
+        )
+        self._defined.setdefault(name, {})[hook.trigger] = hook
+        return hook
+
+    def undefine(self, name: str) -> bool:
+        """Forget what is defined by a name, also where it is enabled; False if nothing was."""
+        return self._defined.pop(name, None) is not None
+
+    def enable(self, room_id: str, name: str) -> None:
+        """Run in a room what is defined by a name, now or later; idempotent. Raises `ValueError` if
+        the room has a hook of its own by that name."""
+        if any(hook.name == name for hooks in self._own(room_id).values() for hook in hooks):
+            raise ValueError(f"room {room_id!r} has a hook of its own named {name!r}")
+        if name not in self._defined:
+            _log.warning("room %s enables hook %s, which is not defined yet", room_id, name)
+        self._enabled.setdefault(room_id, set()).add(name)
+
+    def disable(self, room_id: str, name: str) -> bool:
+        """Run it there no longer; False if the room had not enabled it."""
+        names = self._enabled.get(room_id)
+        if names is None or name not in names:
+            return False
+        names.remove(name)
+        if not names:
+            del self._enabled[room_id]
+        return True
+
+    # -- what there is ----------------------------------------------------------------------------
+
+    def room_hook_names(self, room_id: str) -> list[str]:
+        """The names of a room's own hooks, oldest first, then the enabled ones that are defined."""
+        own = sorted(chain.from_iterable(self._own(room_id).values()), key=lambda hook: hook.order)
+        enabled = sorted(name for name in self._enabled.get(room_id, ()) if name in self._defined)
+        return list(dict.fromkeys((*(hook.name for hook in own), *enabled)))
+
+    def defines_room_hooks(self, names: Iterable[str]) -> bool:
+        """Whether there is a definition by each of these names."""
+        return all(name in self._defined for name in names)
+
+    def has_hooks_for(self, room_id: str, trigger: HookTrigger, event: Any) -> bool:
+        """Whether a hook of this trigger applies to an event, or another payload, in a room."""
+        return any(hook.matches(event, room_id) for hook in self._at(trigger, room_id))
+
     def forget_room(self, room_id: str) -> None:
         """Remove the hooks of a room that is gone."""
         self._of_room.pop(room_id, None)
+        self._enabled.pop(room_id, None)
 
     def wants(self, trigger: HookTrigger, room_id: str) -> bool:
         """Whether any hook listens at this trigger."""
-        return trigger in self._everywhere or trigger in self._of_room.get(room_id, ())
+        if trigger in self._everywhere or trigger in self._of_room.get(room_id, ()):
+            return True
+        return room_id in self._enabled and bool(self._named(trigger, room_id))
+
+    def _own(self, room_id: str) -> _Hooks:
+        return self._of_room.get(room_id, {})
+
+    def _named(self, trigger: HookTrigger, room_id: str) -> list[HookRegistration]:
+        """The hooks of the names that a room enabled, in order."""
+        defined = (self._defined.get(name, {}).get(trigger) for name in self._enabled[room_id])
+        return sorted((hook for hook in defined if hook is not None), key=_rank)
 
     def _at(self, trigger: HookTrigger, room_id: str) -> Iterable[HookRegistration]:
         """The hooks of every room and those of this one, in order."""
         everywhere = self._everywhere.get(trigger, ())
-        own = self._of_room.get(room_id, {}).get(trigger)
-        return everywhere if own is None else heapq.merge(everywhere, own, key=_rank)
+        own = self._of_room.get(room_id, {}).get(trigger, ())
+        if room_id in self._enabled and (named := self._named(trigger, room_id)):
+            return heapq.merge(everywhere, own, named, key=_rank)
+        return heapq.merge(everywhere, own, key=_rank) if own else everywhere
+
+    # -- running ----------------------------------------------------------------------------------
 
     def select(
         self, trigger: HookTrigger, payload: Any, room_id: str, execution: HookExecution

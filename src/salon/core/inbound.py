@@ -121,15 +121,15 @@ class Inbound:
         channel = self._channels.get(message.channel_id)
         root = RootCall()
         if room_id is None:
-            committed, room_id = await self._at_home(channel, message, root, organization_id)
+            committed = await self._at_home(channel, message, root, organization_id)
         else:
             await self._named(channel, message, room_id, organization_id)
             committed = await self._in_time(channel, message, room_id, root)
-        return await self.finish(committed, root, room_id, detached=detached)
+        return await self.finish(committed, root, detached=detached)
 
     async def _at_home(
         self, channel: Channel, message: InboundMessage, root: RootCall, organization_id: str | None
-    ) -> tuple[Committed, str]:
+    ) -> Committed:
         """Into the room where the sender belongs, else into a new one. First messages of one sender
         come one after the other: the second finds the room of the first."""
         room_id = await self._routed(channel, message, organization_id)
@@ -137,13 +137,13 @@ class Inbound:
             await self._named(channel, message, room_id, organization_id)
             committed = await self._in_time(channel, message, room_id, root, routed=True)
             if committed.reason != NOT_ADMITTED:
-                return committed, room_id
+                return committed
         async with self._locks.locked(f"{FIRST_MESSAGE}{channel.channel_id}/{message.sender_id}"):
             room_id = await self._routed(channel, message, organization_id)
             if room_id is not None:
                 committed = await self._in_time(channel, message, room_id, root, routed=True)
                 if committed.reason != NOT_ADMITTED:
-                    return committed, room_id
+                    return committed
             room_id = await self._new_room(channel, message, None, organization_id)
             committed = Committed(None)
             try:
@@ -151,7 +151,7 @@ class Inbound:
             finally:
                 if committed.event is None:  # nobody asked for an empty room (AMB-21)
                     await self._rooms.discard(room_id)
-            return committed, room_id
+            return committed
 
     async def _in_time(
         self,
@@ -162,6 +162,8 @@ class Inbound:
         *,
         routed: bool = False,
     ) -> Committed:
+        """All that `process_timeout` bounds (R204). What times out leaves neither its channel nor
+        an unknown sender in the room; the room stays if somebody named it (R182)."""
         try:
             async with asyncio.timeout(self._timeout) as budget:
                 return await self._before_commit(
@@ -174,11 +176,12 @@ class Inbound:
             return Committed(None, "process_timeout")
 
     async def finish(
-        self, committed: Committed, root: RootCall, room_id: str, *, detached: bool
+        self, committed: Committed, root: RootCall, *, detached: bool
     ) -> InboundResult:
-        """Wait for the delivery set and every answer (stage 18), unless told or bound not to."""
+        """Wait for the delivery set and every answer (stage 18), unless told or bound not to; then
+        the result has no delivery results, and no answers or error of an agent to rely on."""
         results: Mapping[str, Any] = {}
-        if committed.delivered is not None and not detached and not self._inside(room_id):
+        if committed.delivered is not None and not detached and not self._waited_for():
             with suppress(LaneClosedError):  # the framework closes; the event is committed
                 results = await asyncio.shield(committed.delivered)
                 await root.settle()
@@ -189,15 +192,13 @@ class Inbound:
             committed.duplicate,
             dict(results),
             root.error,
+            list(root.answers),
         )
 
-    def _inside(self, room_id: str) -> bool:
-        """Whether the caller is what it would have to wait for (R128)."""
-        return (
-            self._locks.held(room_id)
-            or self._delivery.rooms.inside(room_id)
-            or self._delivery.agents.inside_room(room_id)
-        )
+    def _waited_for(self) -> bool:
+        """Whether some room waits for the caller (R128). What it sends to whatever room may lead
+        back there, and would wait for its own end."""
+        return self._timeline.waits_for_caller() or self._delivery.waits_for_caller()
 
     async def _routed(
         self, channel: Channel, message: InboundMessage, organization_id: str | None
@@ -281,7 +282,8 @@ class Inbound:
                 event,
                 root,
                 admit=lambda event, context: self._senders.admit(event, context, sender),
-                on_commit=lambda: _point_of_no_return(budget),
+                within=self._senders.tentatively(room_id, sender, patience=self._timeout),
+                on_commit=lambda: _point_of_no_return(budget, sender),
             )
         )
         if message.session is not None and not committed.blocked:
@@ -297,11 +299,12 @@ class Inbound:
             await channel.connect_session(session, room_id, binding)
 
 
-def _point_of_no_return(budget: asyncio.Timeout) -> None:
+def _point_of_no_return(budget: asyncio.Timeout, sender: Sender) -> None:
     """From here on no timeout interferes (R205); one that already struck does win."""
     if budget.expired():
         raise TimeoutError
     budget.reschedule(None)
+    sender.brought.kept = True
 
 
 def _describe(span: ActiveSpan, result: InboundResult) -> str:

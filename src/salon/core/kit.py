@@ -17,12 +17,14 @@ from salon.core.delegation import via
 from salon.core.effects import SideEffects
 from salon.core.ephemeral import EphemeralEvents
 from salon.core.errors import RoomNotFoundError
+from salon.core.feedback import Feedback
 from salon.core.framework import FrameworkEvent, Listener
-from salon.core.hooks import HookFn, HookOutcome, HookRegistration, HookRegistry
+from salon.core.hooks import HookFn, HookOutcome, HookRegistry
 from salon.core.identity import IdentityStage
 from salon.core.identity.hooks import IdentityHookFn
 from salon.core.mutations import Mutations
 from salon.core.participants import Participants
+from salon.core.payloads import RawPayload
 from salon.core.ports.channel import Channel
 from salon.core.ports.identity import IdentityResolver
 from salon.core.ports.locks import RoomLockManager
@@ -33,6 +35,8 @@ from salon.core.ports.telemetry import TelemetryConfig, TelemetryProvider
 from salon.core.ports.transcoder import ContentTranscoder
 from salon.core.reading import Reading
 from salon.core.recovery import Recovery
+from salon.core.regeneration import Regeneration
+from salon.core.room_hooks import RoomHooks
 from salon.core.rooms import Rooms
 from salon.core.sending import Sending
 from salon.core.services import Options, Services
@@ -48,6 +52,7 @@ from salon.models import (
     EventType,
     HookExecution,
     HookTrigger,
+    PersistencePolicy,
     RateLimit,
     RoomContext,
     RoomEvent,
@@ -65,7 +70,10 @@ class RoomKit:
     Use as ``async with RoomKit() as kit``. Defaults keep everything in memory. `max_chain_depth`
     bounds how long agents may answer each other (R148), `process_timeout` the work before a commit
     (R204), `inbound_rate_limit` the messages of one channel (R194). `identity_resolver` says who
-    senders are, on channels of `identity_channel_types` (None: all). Times are in seconds.
+    senders are, on channels of `identity_channel_types` (None: all). `persistence_policy` says
+    which types of events are delivered without being stored (R101), `raw_payload` what is kept of
+    the payloads of providers, once hooks have seen them (R268): ``keep``, ``redact``, ``drop`` or a
+    function of the payload. Times are in seconds.
 
     Methods that take `organization_id` treat a room of another organization as one that does not
     exist (R267); None asks for no organization in particular.
@@ -87,6 +95,8 @@ class RoomKit:
         inbound_rate_limit: RateLimit | None = None,
         transcoder: ContentTranscoder | None = None,
         telemetry: TelemetryProvider | TelemetryConfig | None = None,
+        persistence_policy: PersistencePolicy | None = None,
+        raw_payload: RawPayload = "keep",
         delivery_timeout: float = 30.0,
         shutdown_timeout: float = 5.0,
         timer_interval: float | None = INTERVAL_S,
@@ -104,6 +114,8 @@ class RoomKit:
                 realtime=realtime,
                 transcoder=transcoder,
                 telemetry=telemetry,
+                persistence_policy=persistence_policy,
+                raw_payload=raw_payload,
                 inbound_rate_limit=inbound_rate_limit,
                 agent_response_policy=agent_response_policy,
                 max_chain_depth=max_chain_depth,
@@ -117,6 +129,8 @@ class RoomKit:
         parts = self._parts
         self.store, self.locks, self.realtime = parts.store, parts.locks, parts.realtime
         self.framework, self.hooks, self.channels = parts.framework, parts.hooks, parts.channels
+        self.identity_resolver, self.identity_timeout = identity_resolver, identity_timeout
+        self.telemetry = parts.tracer.provider
         self._shutdown_timeout = shutdown_timeout
         self._opened = self._closed = False
 
@@ -129,6 +143,12 @@ class RoomKit:
     def hook_engine(self) -> HookRegistry:
         """The same as `hooks`."""
         return self.hooks
+
+    @property
+    def turn_executor(self) -> Self:
+        """Where agents take their turns, which is here: `hook`, `hooks` and `room_hook` of it are
+        those of the kit."""
+        return self
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -186,6 +206,8 @@ class RoomKit:
 
     connect_websocket = via(lambda kit: kit._parts.connections, Connections.connect)
     disconnect_websocket = via(lambda kit: kit._parts.connections, Connections.disconnect)
+    subscribe_websocket = via(lambda kit: kit._parts.connections, Connections.subscribe)
+    unsubscribe_websocket = via(lambda kit: kit._parts.connections, Connections.unsubscribe)
 
     # -- rooms ------------------------------------------------------------------------------------
 
@@ -225,6 +247,7 @@ class RoomKit:
     remove_member = via(lambda kit: kit._parts.participants, Participants.remove)
     rename_member = via(lambda kit: kit._parts.participants, Participants.rename)
     list_members = via(lambda kit: kit._parts.participants, Participants.members)
+    is_member = via(lambda kit: kit._parts.reading, Reading.is_member)
     ensure_participant = via(lambda kit: kit._parts.participants, Participants.introduce)
     resolve_participant = via(lambda kit: kit._parts.participants, Participants.resolve)
     identity_enabled_for = via(lambda kit: kit._parts.identity, IdentityStage.enabled_for)
@@ -240,6 +263,8 @@ class RoomKit:
     resume_deliveries = via(lambda kit: kit._parts.recovery, Recovery.resume)
     update_event = via(lambda kit: kit._parts.mutations, Mutations.update)
     delete_event = via(lambda kit: kit._parts.mutations, Mutations.delete)
+    regenerate_response = via(lambda kit: kit._parts.regeneration, Regeneration.run)
+    regenerate_target = via(lambda kit: kit._parts.regeneration, Regeneration.target)
 
     def on_commit(self, listener: Callable[[RoomEvent], None]) -> Callable[[], None]:
         """Hear every committed event at once, synchronously; the result stops it."""
@@ -259,6 +284,7 @@ class RoomKit:
     history = via(lambda kit: kit._parts.reading, Reading.history)
     list_tasks = via(lambda kit: kit._parts.reading, Reading.tasks)
     list_observations = via(lambda kit: kit._parts.reading, Reading.observations)
+    submit_feedback = via(lambda kit: kit._parts.feedback, Feedback.submit)
     mark_read = via(lambda kit: kit._parts.reading, Reading.mark)
     mark_all_read = via(lambda kit: kit._parts.reading, Reading.mark_all)
     get_unread_count = via(lambda kit: kit._parts.reading, Reading.unread)
@@ -320,30 +346,16 @@ class RoomKit:
 
         return decorate
 
-    async def add_room_hook(
-        self,
-        room_id: str,
-        trigger: HookTrigger,
-        execution: HookExecution,
-        fn: HookFn,
-        priority: int = 0,
-        name: str = "",
-        *,
-        organization_id: str | None = None,
-        **options: Any,
-    ) -> HookRegistration:
-        """A hook of one room only (R165); `options` are further ones of `add_hook`. Raises
-        `RoomNotFoundError`."""
-        await self._parts.tenancy.room(room_id, organization_id)
-        options |= {"execution": execution, "priority": priority, "name": name or None}
-        return self.hooks.add(trigger, fn, room_id=room_id, **options)
+    add_room_hook = via(lambda kit: kit._parts.room_hooks, RoomHooks.add)
+    remove_room_hook = via(lambda kit: kit._parts.room_hooks, RoomHooks.remove)
+    room_hook = via(lambda kit: kit._parts.room_hooks, RoomHooks.define)
+    enable_room_hook = via(lambda kit: kit._parts.room_hooks, RoomHooks.enable)
+    disable_room_hook = via(lambda kit: kit._parts.room_hooks, RoomHooks.disable)
 
-    async def remove_room_hook(
-        self, room_id: str, name: str, *, organization_id: str | None = None
-    ) -> bool:
-        """Remove the hooks of this name from a room; False if there was none."""
-        await self._parts.tenancy.check(room_id, organization_id)
-        return self.hooks.remove(name, room_id=room_id)
+    def hooks_for(self, trigger: HookTrigger) -> HookRegistry:
+        """Where the hooks of a trigger are registered: all of them in `hooks`."""
+        del trigger
+        return self.hooks
 
     def identity_hook(
         self,
@@ -385,12 +397,12 @@ class RoomKit:
             self._parts.observers.tell(trigger, outcome.payload, context)  # R163
         return outcome
 
-    def on(self, name: str) -> Callable[[L], L]:
+    def on(self, event_type: str) -> Callable[[L], L]:
         """Subscribe to a framework event by name, or to all with ``"*"`` (R169), as a decorator.
         The listener takes a `FrameworkEvent` and may be a coroutine function."""
 
         def decorate(listener: L) -> L:
-            self.framework.on(name, listener)
+            self.framework.on(event_type, listener)
             return listener
 
         return decorate

@@ -94,10 +94,9 @@ class Lanes:
         job = self._current()
         return job is not None and job.key == key
 
-    def inside_room(self, room_id: str) -> bool:
-        """Whether the caller runs in a lane ``(room_id, ...)``."""
-        job = self._current()
-        return job is not None and _of(job.key, room_id)
+    def entered(self) -> bool:
+        """Whether the caller runs in any of these lanes."""
+        return self._current() is not None
 
     def _current(self) -> _Job | None:
         """The job of these lanes that the caller runs in."""

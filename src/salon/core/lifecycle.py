@@ -3,11 +3,9 @@ the timeline and how these are announced (R34)."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from salon.base import Clock
 from salon.core.context import Contexts
@@ -25,10 +23,6 @@ from salon.models import (
     RoomEvent,
     SystemContent,
 )
-
-_log = logging.getLogger("salon.core.lifecycle")
-
-T = TypeVar("T")
 
 Settle = Callable[[Room], Awaitable[Room]]
 """What is due in a room just read under its lock happens first (R32): `Timers.apply`."""
@@ -121,20 +115,3 @@ class Records:
         """The entry as stored; as it would have been if the room is closed (R21)."""
         event = system_event(room_id, kind, code, created_at=self._clock.now(), **data)
         return await self._timeline().record(event, closing=closing) or event
-
-
-async def unbroken(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` to its end even if the caller is cancelled meanwhile; the cancellation rises
-    after it. So a change and its entry are both there or both not."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is None:
-        return task.result()
-    if not task.cancelled() and (failure := task.exception()) is not None:
-        _log.error("a change of a room failed", exc_info=failure)
-    raise cancelled

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from salon.base import SYSTEM_CLOCK, Clock
+from salon.base import SYSTEM_CLOCK, Clock, unbroken
 from salon.core.context import Contexts
 from salon.core.errors import (
     IdentityNotFoundError,
@@ -16,7 +16,7 @@ from salon.core.errors import (
 from salon.core.framework import FrameworkEvents
 from salon.core.hooks import HookRegistry
 from salon.core.identity.decision import KeepPending, identified, kept_pending
-from salon.core.lifecycle import Announcer, Recorder, Records, Settle, as_it_is, unbroken
+from salon.core.lifecycle import Announcer, Recorder, Records, Settle, as_it_is
 from salon.core.observers import Observers
 from salon.core.ports.locks import RoomLockManager
 from salon.core.ports.store import ConversationStore

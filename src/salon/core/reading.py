@@ -6,7 +6,15 @@ from salon.core.context import Contexts
 from salon.core.permissions import history_for
 from salon.core.ports.store import ConversationStore
 from salon.core.tenancy import Tenancy
-from salon.models import EventFilter, Observation, RoomContext, RoomEvent, Task, TaskStatus
+from salon.models import (
+    EventFilter,
+    Observation,
+    ParticipantStatus,
+    RoomContext,
+    RoomEvent,
+    Task,
+    TaskStatus,
+)
 
 
 class Reading:
@@ -55,6 +63,17 @@ class Reading:
         """The recent messages as a channel may know them (R80). Raises `RoomNotFoundError`."""
         context = await self.context(room_id, organization_id=organization_id)
         return history_for(channel_id, context.recent_events, context.bindings)
+
+    async def is_member(
+        self, room_id: str, identity_id: str, *, organization_id: str | None = None
+    ) -> bool:
+        """Whether somebody of this identity takes part in a room now. Raises `RoomNotFoundError`
+        for a room of another organization."""
+        await self._tenancy.check(room_id, organization_id)
+        return any(
+            person.identity_id == identity_id and person.status is ParticipantStatus.ACTIVE
+            for person in await self._store.list_participants(room_id)
+        )
 
     async def tasks(
         self, room_id: str, status: TaskStatus | None = None, *, organization_id: str | None = None

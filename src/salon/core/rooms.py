@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
-from salon.base import SYSTEM_CLOCK, Clock
+from salon.base import SYSTEM_CLOCK, Clock, unbroken
 from salon.core.context import Contexts
 from salon.core.effects import DETACHED_KEY
 from salon.core.errors import RoomKitError, RoomNotFoundError
@@ -18,7 +18,6 @@ from salon.core.lifecycle import (
     Settle,
     as_it_is,
     system_event,
-    unbroken,
 )
 from salon.core.observers import Observers
 from salon.core.ports.locks import RoomLockManager
@@ -28,6 +27,7 @@ from salon.core.tenancy import Tenancy
 from salon.core.timers import is_timed
 from salon.models import (
     AgentResponsePolicy,
+    EventFilter,
     EventType,
     HookTrigger,
     Room,
@@ -56,6 +56,10 @@ _FROM: Final[Mapping[RoomStatus, Collection[RoomStatus]]] = {
     RoomStatus.ARCHIVED: (RoomStatus.ACTIVE, RoomStatus.PAUSED, RoomStatus.CLOSED),
 }
 """Where each status is reached from; `reopen` alone leaves CLOSED again."""
+
+_NOT_OF_CHANNELS: Final = EventFilter(
+    exclude_types=[EventType.CHANNEL_ATTACHED, EventType.CHANNEL_DETACHED], include_blocked=True
+)
 
 
 class Rooms:
@@ -208,14 +212,15 @@ class Rooms:
             raise ExceptionGroup(f"room {room_id!r} is deleted, channels failed", failures)
 
     async def discard(self, room_id: str) -> bool:
-        """Delete a room that a refused message made, if nothing has come of it: no event, no
-        metadata, no binding, no participant (AMB-21). False if it stays."""
+        """Delete a room that a refused message made, if nothing has come of it: no event but of
+        channels that came and went, no metadata, no binding, no participant (AMB-21). False if it
+        stays."""
         async with self._locks.locked(room_id):
             room = await self._store.get_room(room_id)
             if (
                 room is None
-                or room.event_count
                 or room.metadata
+                or await self._store.get_event_count(room_id, _NOT_OF_CHANNELS)
                 or await self._store.list_bindings(room_id)
                 or await self._store.list_participants(room_id)
             ):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
+from salon.base import unbroken
 from salon.core.bindings import Bindings
 from salon.core.delivery import RootCall
 from salon.core.errors import ParticipantNotAdmittedError
@@ -25,13 +30,30 @@ from salon.core.timeline import Admission, Timeline
 from salon.models import (
     ChannelBinding,
     InboundMessage,
+    Participant,
     ParticipantStatus,
     RoomContext,
     RoomEvent,
 )
 
+_log = logging.getLogger("salon.core.senders")
+
 NOT_ADMITTED = "sender_not_admitted"
 BARRED = "participant_not_admitted"
+
+
+@dataclass(slots=True, eq=False)
+class Brought:
+    """What a message brought into its room. `attached` and `newcomer` are noted before something is
+    written, `binding` and `record`, what was written, after it: a write that was cut off is taken
+    back whatever it came to."""
+
+    attached: bool = False
+    binding: ChannelBinding | None = None
+    newcomer: str | None = None
+    record: Participant | None = None
+    kept: bool = False
+    """The message is committed; what came with it stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +65,7 @@ class Sender:
     message: InboundMessage
     actions: Actions = ()
     routed: bool = False
+    brought: Brought = field(default_factory=Brought)
 
     def named(self, event: RoomEvent) -> RoomEvent:
         """The event of whoever the sender turned out to be."""
@@ -113,7 +136,10 @@ class Senders:
         changed = False
         if binding is None:
             answer_to = channel.reply_metadata(sender.message)
+            sender.brought.attached = True
             changed = await self._bindings.admit(room_id, channel_id, answer_to)
+            sender.brought.attached = changed
+            sender.brought.binding = await self._store.get_binding(room_id, channel_id)
         elif sender.routed and not self._is_welcome(binding, context, sender):
             return Admission(event, refusal=NOT_ADMITTED)
         try:
@@ -121,6 +147,36 @@ class Senders:
         except ParticipantNotAdmittedError:
             return Admission(event, refusal=BARRED)
         return Admission(event, changed or written)
+
+    @asynccontextmanager
+    async def tentatively(
+        self, room_id: str, sender: Sender, *, patience: float
+    ) -> AsyncIterator[None]:
+        """Around what is done for a message under the lock. Unless it is committed, the channel
+        that came with it goes, and the record of somebody unknown before: nothing durable comes of
+        what is refused, times out or is given up (R120, R204). What somebody changed of them in
+        the meantime, they meant: it stays; so does what was learned of those who were there. The
+        channel has `patience` seconds to go."""
+        try:
+            yield
+        finally:
+            brought = sender.brought
+            if not brought.kept and (brought.attached or brought.newcomer is not None):
+                await unbroken(self._take_back(room_id, sender, patience))
+
+    async def _take_back(self, room_id: str, sender: Sender, patience: float) -> None:
+        brought, channel_id = sender.brought, sender.channel.channel_id
+        try:
+            if brought.newcomer is not None:
+                known = await self._store.get_participant(room_id, brought.newcomer)
+                if known is not None and known == (brought.record or known):
+                    await self._store.remove_participant(room_id, brought.newcomer)
+            if brought.attached:
+                async with asyncio.timeout(patience):
+                    await self._bindings.withdraw(room_id, channel_id, brought.binding)
+        except Exception:  # noqa: BLE001 - why the message was refused is what its sender learns
+            words = "what a refused message brought into room %s was not all taken back"
+            _log.exception(words, room_id, extra={"room_id": room_id, "channel_id": channel_id})
 
     @staticmethod
     def _is_welcome(binding: ChannelBinding, context: RoomContext, sender: Sender) -> bool:
@@ -141,12 +197,17 @@ class Senders:
     ) -> tuple[RoomEvent, bool]:
         """The event with its participant, whose record is written if it says something new."""
         room_id, channel_id = context.room.id, sender.channel.channel_id
-        address = sender.message.sender_id
+        address, brought = sender.message.sender_id, sender.brought
+
+        def unknown(person: str) -> str | None:
+            return person if context.participant(person) is None else None
+
         for action in sender.actions:
             if isinstance(action, StoreIdentity):
                 await self._store.create_identity(action.identity)
             elif isinstance(action, UseIdentity):
-                await self._participants.identify(
+                brought.newcomer = unknown(action.identity.id)
+                brought.record = await self._participants.identify(
                     room_id, channel_id, action.identity, by=action.resolved_by, address=address
                 )
                 source = event.source.model_copy(update={"participant_id": action.identity.id})
@@ -156,7 +217,8 @@ class Senders:
             return event, False
         for action in sender.actions:
             if isinstance(action, KeepPending):
-                await self._participants.keep_pending(
+                brought.newcomer = unknown(participant_id)
+                brought.record = await self._participants.keep_pending(
                     room_id, channel_id, participant_id, action, address=address
                 )
                 return event, True
@@ -169,7 +231,10 @@ class Senders:
             and reached_at(known, channel_id, address) is known
         ):
             return event, False
-        await self._participants.ensure(room_id, participant_id, channel_id, address=address)
+        brought.newcomer = unknown(participant_id)
+        brought.record = await self._participants.ensure(
+            room_id, participant_id, channel_id, address=address
+        )
         return event, True
 
 

@@ -60,7 +60,9 @@ class Sending:
         organization_id: str | None = None,
     ) -> InboundResult:
         """Take a message in. Returns when it was delivered and answered; with `detached` (also
-        called `defer_delivery`), or from inside the room's own lane (R128), at the commit. Raises
+        called `defer_delivery`) at the commit, and so from inside a delivery, an answer or a hook
+        that a room waits for, this one or another, because they may come to wait for each other
+        (R128): then `delivery_results` is empty whatever becomes of it. Raises
         `ChannelNotRegisteredError` and what the channel's `handle_inbound` raises; refusals are in
         the result."""
         return await self._inbound.process(
@@ -91,9 +93,10 @@ class Sending:
         detached: bool = False,
     ) -> RoomEvent:
         """Put an event into a room for one of its channels (R129). Returns the committed event,
-        BLOCKED if a hook or gate refused it, when it was delivered and answered, or with `detached`
-        at once. Raises `ChannelNotRegisteredError`, `RoomNotFoundError`, `ChannelNotFoundError`,
-        `RoomClosedError`, and `EventRefusedError` for any other refusal."""
+        BLOCKED if a hook or gate refused it, when it was delivered and answered, or at once with
+        `detached` and where `receive` would not wait. Raises `ChannelNotRegisteredError`,
+        `RoomNotFoundError`, `ChannelNotFoundError`, `RoomClosedError`, and `EventRefusedError` for
+        any other refusal."""
         channel = self._channels.get(channel_id)
         await self._tenancy.room(room_id, organization_id)
         if not await self._store.binding_exists(room_id, channel_id):
@@ -155,5 +158,5 @@ class Sending:
             raise RoomClosedError(room_id)
         if committed.event is None:
             raise EventRefusedError(room_id, committed.reason)
-        await self._inbound.finish(committed, root, room_id, detached=detached)
+        await self._inbound.finish(committed, root, detached=detached)
         return committed.event

@@ -16,6 +16,7 @@ from salon.core.context import Contexts
 from salon.core.delivery import Delivery
 from salon.core.effects import SideEffects
 from salon.core.ephemeral import EphemeralEvents
+from salon.core.feedback import Feedback
 from salon.core.framework import FrameworkEvent, FrameworkEvents
 from salon.core.hooks import HookRegistration, HookRegistry
 from salon.core.identity import IdentityHooks, IdentityStage
@@ -27,6 +28,7 @@ from salon.core.memory.store import InMemoryStore
 from salon.core.mutations import Mutations
 from salon.core.observers import Observers
 from salon.core.participants import Participants
+from salon.core.payloads import RawPayload, payload_filter
 from salon.core.ports.identity import IdentityResolver
 from salon.core.ports.locks import RoomLockManager
 from salon.core.ports.realtime import RealtimeBackend
@@ -36,8 +38,10 @@ from salon.core.ports.telemetry import TelemetryConfig, TelemetryProvider
 from salon.core.ports.transcoder import ContentTranscoder
 from salon.core.reading import Reading
 from salon.core.recovery import Recovery
+from salon.core.regeneration import Regeneration
 from salon.core.registry import ChannelRegistry
 from salon.core.resilience import BreakerEdge, DeliveryGuard
+from salon.core.room_hooks import RoomHooks
 from salon.core.rooms import Rooms
 from salon.core.routing import DefaultInboundRoomRouter
 from salon.core.senders import Senders
@@ -49,7 +53,7 @@ from salon.core.tenancy import Tenancy
 from salon.core.timeline import Timeline
 from salon.core.timers import INTERVAL_S, Timers
 from salon.core.transcoding import DefaultContentTranscoder
-from salon.models import AgentResponsePolicy, AnyChannelType, RateLimit
+from salon.models import AgentResponsePolicy, AnyChannelType, PersistencePolicy, RateLimit
 
 T = TypeVar("T")
 
@@ -76,6 +80,8 @@ class Options:
     timer_interval: float | None = INTERVAL_S
     clock: Clock = SYSTEM_CLOCK
     telemetry: TelemetryProvider | TelemetryConfig | None = None
+    persistence_policy: PersistencePolicy | None = None
+    raw_payload: RawPayload = "keep"
 
 
 class Services:
@@ -93,6 +99,7 @@ class Services:
         logs.follow(self.framework)
         self.hooks = HookRegistry(self._hook_failed, tracer=self.tracer)
         self.identity_hooks = IdentityHooks()
+        self.room_hooks = RoomHooks(self.hooks, Tenancy(self.store))
         self.channels = ChannelRegistry(self.framework)
         self.contexts = Contexts(self.store)
         self.tenancy = Tenancy(self.store)
@@ -106,6 +113,13 @@ class Services:
         )
         self.statuses = DeliveryStatuses(
             self.store, contexts=self.contexts, observers=self.observers
+        )
+        self.feedback = Feedback(
+            self.store,
+            contexts=self.contexts,
+            observers=self.observers,
+            framework=self.framework,
+            clock=options.clock,
         )
         self.framework.on("room_deleted", self._room_deleted)
         self._build_timeline(options)
@@ -149,6 +163,8 @@ class Services:
             effects=self.effects,
             mutations=self.mutations,
             timers=lambda: self.timers,
+            policy=options.persistence_policy,
+            trim=payload_filter(options.raw_payload),
             clock=options.clock,
             tracer=self.tracer,
         )
@@ -258,6 +274,17 @@ class Services:
             delivery=self.delivery,
             statuses=self.statuses,
             clock=options.clock,
+        )
+        self.regeneration = Regeneration(
+            store=self.store,
+            locks=self.locks,
+            contexts=self.contexts,
+            delivery=self.delivery,
+            inbound=self.inbound,
+            framework=self.framework,
+            ask=self.answers.ask,
+            settle=self.timers.apply,
+            timeout=options.process_timeout,
         )
         self.connections = Connections(self.channels, self.framework, self.tenancy)
         self.recovery = Recovery(

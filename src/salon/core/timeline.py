@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from salon.base import SYSTEM_CLOCK, Clock, IdFactory, SalonError, new_id
+from salon.base import SYSTEM_CLOCK, Clock, IdFactory, SalonError, new_id, unbroken
 from salon.core.context import Contexts
 from salon.core.delivery import Delivery, DeliverySet, RootCall
 from salon.core.effects import SideEffects
@@ -18,9 +19,10 @@ from salon.core.framework import FrameworkEvents
 from salon.core.hooks import HookOutcome, HookRegistry
 from salon.core.lanes import LaneClosedError
 from salon.core.mutations import Mutation, Mutations
+from salon.core.payloads import Trim
 from salon.core.permissions import INJECTED_FOR, effective_scope, targets, write_refusal
 from salon.core.ports.locks import RoomLockManager
-from salon.core.ports.store import ConversationStore
+from salon.core.ports.store import ConversationStore, EventNotFoundError
 from salon.core.ports.telemetry import SpanKind
 from salon.core.telemetry import NO_TRACER, Tracer
 from salon.core.tickets import Tickets
@@ -29,6 +31,7 @@ from salon.models import (
     EventStatus,
     HookTrigger,
     InjectedEvent,
+    PersistencePolicy,
     Room,
     RoomContext,
     RoomEvent,
@@ -37,15 +40,14 @@ from salon.models import (
 
 _log = logging.getLogger("salon.core.timeline")
 
-T = TypeVar("T")
-
 MAX_WAITING = 1024
 """Delivery sets that may wait in one room; beyond, new events are refused as `room_busy`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a pass did. `event` is None when nothing was stored."""
+    """What a pass did. `event` is None when it was refused without a trace; an event that is not
+    stored (R101) has the index it would have got."""
 
     event: RoomEvent | None
     reason: str | None = None
@@ -85,6 +87,8 @@ class Pass:
     streamed: frozenset[str] = frozenset()
     admit: Admit | None = None
     """Makes the room ready for the event: its channel, its sender."""
+    within: AbstractAsyncContextManager[None] = field(default_factory=nullcontext)
+    """Entered and left under the lock, around all of it."""
     on_commit: Callable[[], None] = lambda: None
     """Called just before the transaction: from there on nothing may be cancelled (R205)."""
 
@@ -99,7 +103,8 @@ class RoomTimes(Protocol):
 
 class Timeline:
     """Serialises the passes of each room. `listeners` hear every committed event, under the lock,
-    synchronously."""
+    synchronously. `policy` says which events are stored (R101), `trim` makes of an event what is
+    kept and delivered of it (R268)."""
 
     def __init__(
         self,
@@ -113,6 +118,8 @@ class Timeline:
         effects: SideEffects,
         mutations: Mutations,
         timers: Callable[[], RoomTimes],
+        policy: PersistencePolicy | None = None,
+        trim: Trim | None = None,
         clock: Clock = SYSTEM_CLOCK,
         tracer: Tracer = NO_TRACER,
         ids: IdFactory = new_id,
@@ -127,6 +134,8 @@ class Timeline:
         self._effects = effects
         self._mutations = mutations
         self._timers = timers
+        self._policy = policy
+        self._trim = trim
         self._clock = clock
         self._tracer = tracer
         self._tickets = Tickets()
@@ -137,6 +146,10 @@ class Timeline:
         `LaneClosedError`; every other refusal is in the result."""
         with self._tracer.root(SpanKind.CUSTOM, "process_event", room_id=item.event.room_id):
             return await self._run(item)
+
+    def waits_for_caller(self) -> bool:
+        """Whether some room takes no event before the caller is done: it has its lock or turn."""
+        return self._locks.holds_any() or self._tickets.holds_any()
 
     async def _run(self, item: Pass) -> Committed:
         event = item.event
@@ -160,7 +173,7 @@ class Timeline:
     async def _locked(self, item: Pass, early: HookOutcome | None) -> Committed:
         """Stages 6 to 12. `early` is what hooks said that do not need the lock."""
         room_id = item.event.room_id
-        async with self._locks.locked(room_id):
+        async with self._locks.locked(room_id), item.within:
             room = await self._ready(room_id)
             if not room.status.accepts_events:
                 return self._refused(item.event)
@@ -191,7 +204,7 @@ class Timeline:
                     return self._refused(event)
             item.on_commit()
             try:
-                return await _unbroken(self._commit(item, event, outcome, context, target))
+                return await unbroken(self._commit(item, event, outcome, context, target))
             except ValueError:
                 first = await self._first(event)  # another process was faster
                 if first is None:
@@ -210,7 +223,7 @@ class Timeline:
                 return None
             context = await self._contexts.of(room)
             ready = event.model_copy(update={"status": EventStatus.DELIVERED})
-            return await _unbroken(self._record(ready, context))
+            return await unbroken(self._record(ready, context))
 
     async def inject(self, injected: Iterable[InjectedEvent], room_id: str, root: RootCall) -> bool:
         """Events that identity hooks send to somebody whose message is held back; False if the
@@ -220,14 +233,18 @@ class Timeline:
             if not room.status.accepts_events:
                 return False
             context = await self._contexts.of(room)
-            await _unbroken(self._inject(injected, context, root))
+            await unbroken(self._inject(injected, context, root))
             return True
 
     async def _record(self, event: RoomEvent, context: RoomContext) -> RoomEvent:
         with self._tracer.root(SpanKind.CUSTOM, "process_event", room_id=event.room_id):
-            stored = await self._append(event)
-            self._plan(stored, context, RootCall())
-        return stored
+            keep = self._policy is None or self._policy.should_persist(event.type)
+            if keep:
+                event = await self._append(event)
+            else:
+                event = event.model_copy(update={"index": context.room.event_count})
+            self._plan(event, context, RootCall(), keep=keep)
+        return event
 
     async def _ready(self, room_id: str) -> Room:
         """The room as it is now that the time is what it is (AMB-4)."""
@@ -289,10 +306,16 @@ class Timeline:
                 "blocked_by": outcome.blocked_by if outcome.blocked else None,
             }
         )
+        if self._trim is not None:
+            event = self._trim(event)
         mutation = None if outcome.blocked else self._mutations.applied(event, target)
-        stored = await self._append(event, None if mutation is None else mutation.target)
+        changed = None if mutation is None else mutation.target
+        keep = self._policy is None or outcome.blocked or self._policy.should_persist(event.type)
+        stored = await (self._append if keep else self._pass_on)(event, changed)
         reason = outcome.reason or outcome.blocked_by
-        delivered, reached = self._plan(stored, context, item.root, item=item, mutation=mutation)
+        delivered, reached = self._plan(
+            stored, context, item.root, item=item, mutation=mutation, keep=keep
+        )
         if outcome.injected:
             await self._inject(outcome.injected, context, item.root)
         if outcome.tasks or outcome.observations:
@@ -307,7 +330,7 @@ class Timeline:
                 reason=reason,
             )
             return Committed(stored, reason, delivered=delivered)
-        if context.room.status is RoomStatus.PAUSED:
+        if keep and context.room.status is RoomStatus.PAUSED:
             await self._timers().resumed(context.room)
         self._framework.emit("event_processed", room_id=stored.room_id, event_id=stored.id)
         return Committed(stored, delivered=delivered, targets=reached)
@@ -333,6 +356,14 @@ class Timeline:
                 _log.exception("a commit listener failed")
         return stored
 
+    async def _pass_on(self, event: RoomEvent, target: RoomEvent | None = None) -> RoomEvent:
+        """An event that is delivered and not stored (R101): of an edit or a delete stays what it
+        makes of its target."""
+        if target is not None and await self._store.update_event(target) is None:
+            raise EventNotFoundError(event.room_id, target.id)
+        _log.debug("event passed on, not stored", extra=_facts(event))
+        return event
+
     def _plan(
         self,
         event: RoomEvent,
@@ -341,8 +372,10 @@ class Timeline:
         *,
         item: Pass | None = None,
         mutation: Mutation | None = None,
+        keep: bool = True,
     ) -> tuple[asyncio.Future[Mapping[str, DeliveryResult]], frozenset[str]]:
-        """Every index goes through the lane, also one without targets (R138)."""
+        """Every index goes through the lane, also one without targets (R138). What is not kept
+        joins it behind the last committed event."""
         recent = (*context.recent_events, event)
         context = RoomContext(context.room, context.bindings, context.participants, recent)
         blocked = event.status is EventStatus.BLOCKED
@@ -353,6 +386,7 @@ class Timeline:
             announced=item.announced if item else None,
             streamed=item.streamed if item else frozenset(),
             mutation=mutation,
+            stored=keep,
         )
         reached = frozenset(binding.channel_id for binding in delivery_set.targets)
         return self._delivery.plan(delivery_set, root), reached
@@ -372,6 +406,8 @@ class Timeline:
             if await self._store.get_event(addition.event.id, context.room.id) is not None:
                 update |= {"id": self._ids(), "idempotency_key": None}  # a copy of another event
             event = addition.event.model_copy(update=update)
+            if self._trim is not None:
+                event = self._trim(event)
             try:
                 # not told as a commit: who gets it is for the hook to say (R143)
                 stored = await self._store.commit_event(event, at=self._clock.now())
@@ -407,23 +443,6 @@ def _kept(event: RoomEvent, left: RoomEvent) -> RoomEvent:
             "index": event.index,
         }
     )
-
-
-async def _unbroken(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` to its end even if the caller is cancelled meanwhile; the cancellation rises
-    after it. What was begun under the lock ends under the lock (R205)."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        if task.exception() is not None:
-            _log.error("a commit failed", exc_info=task.exception())
-        raise cancelled
-    return task.result()
 
 
 def _refusal(event: RoomEvent) -> str | None:

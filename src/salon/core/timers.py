@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from salon.base import SYSTEM_CLOCK, Clock, SalonError, TaskScope
+from salon.base import SYSTEM_CLOCK, Clock, SalonError, TaskScope, unbroken
 from salon.core.context import Contexts
 from salon.core.errors import RoomNotFoundError
 from salon.core.framework import FrameworkEvents
 from salon.core.hooks import HookRegistry
-from salon.core.lifecycle import Announcer, Recorder, Records, unbroken
+from salon.core.lifecycle import Announcer, Recorder, Records
 from salon.core.observers import Observers
 from salon.core.ports.locks import RoomLockManager
 from salon.core.ports.store import ConversationStore
@@ -144,27 +144,29 @@ class Timers:
         async with self._tenancy.entered(self._locks, room_id, organization_id) as room:
             return room
 
-    async def check_all(self) -> list[Room]:
-        """Bring every room up to date (R32); the ones that were due, as they are now. A room that
-        cannot be brought up to date is logged and keeps no other from it."""
-        async with aclosing(self._pieces()) as pieces:
+    async def check_all(self, *, organization_id: str | None = None) -> list[Room]:
+        """Bring every room up to date (R32), or those of one organization only; the ones that were
+        due, as they are now. A room that cannot be brought up to date is logged and keeps no other
+        from it."""
+        async with aclosing(self._pieces(organization_id)) as pieces:
             return [room async for piece in pieces for room in piece]
 
     async def sweep(self) -> list[Room]:
         """One bounded piece of `check_all`."""
         return await self._check_each(await self._next(()))
 
-    async def _pieces(self) -> AsyncGenerator[list[Room]]:
+    async def _pieces(self, organization_id: str | None = None) -> AsyncGenerator[list[Room]]:
         """Each due room once, as many as a piece has at a time."""
         tried: set[str] = set()
-        while room_ids := await self._next(tried):
+        while room_ids := await self._next(tried, past=organization_id is not None):
             tried.update(room_ids)
-            yield await self._check_each(room_ids)
+            yield await self._check_each(room_ids, organization_id)
 
-    async def _next(self, tried: Collection[str]) -> list[str]:
+    async def _next(self, tried: Collection[str], *, past: bool = False) -> list[str]:
         """What to look at next: the longest due, those that failed the last time after the others,
-        so that they never fill the pieces by themselves."""
-        limit = self._batch + len(self._late)
+        so that they never fill the pieces by themselves. `past`: nor do those that were tried,
+        which stay due if they are not one's own."""
+        limit = self._batch + len(self._late) + (len(tried) if past else 0)
         found = await self._store.find_rooms_due(self._clock.now(), limit=limit)
         if len(found) < limit:  # these are all
             self._late.intersection_update(found)
@@ -213,7 +215,9 @@ class Timers:
 
     # -- a transition -----------------------------------------------------------------------------
 
-    async def _check_each(self, room_ids: list[str]) -> list[Room]:
+    async def _check_each(
+        self, room_ids: list[str], organization_id: str | None = None
+    ) -> list[Room]:
         """The rooms that could be brought up to date, in the order given."""
         free = asyncio.Semaphore(AT_ONCE)
 
@@ -221,7 +225,7 @@ class Timers:
             async with free:
                 try:
                     async with asyncio.timeout(PATIENCE_S):
-                        room = await self.check(room_id)
+                        room = await self.check(room_id, organization_id=organization_id)
                     self._late.discard(room_id)
                     return room
                 except RoomNotFoundError:

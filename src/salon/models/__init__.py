@@ -54,6 +54,7 @@ from salon.models.errors import (
     NoRecipientError,
     ProviderDeliveryError,
     RoomKitError,
+    UnsupportedError,
 )
 from salon.models.event import ChannelData, EventSource, RoomEvent
 from salon.models.exchange import (
@@ -68,9 +69,10 @@ from salon.models.exchange import (
     SessionStartedEvent,
     Task,
 )
-from salon.models.filters import EventFilter, ThreadSummary
+from salon.models.filters import EventFilter, PersistencePolicy, ThreadSummary
 from salon.models.hook import HookResult, InjectedEvent
 from salon.models.identity import Identity, IdentityHookResult, IdentityResult
+from salon.models.pending_input import PendingInput, PendingInputEvent, PendingInputStatus
 from salon.models.response_metadata import ResponseMetadata
 from salon.models.room import Participant, Room, RoomTimers
 from salon.models.speech import NO_HINTS, SpeechHints
@@ -125,6 +127,10 @@ __all__ = [
     "Participant",
     "ParticipantRole",
     "ParticipantStatus",
+    "PendingInput",
+    "PendingInputEvent",
+    "PendingInputStatus",
+    "PersistencePolicy",
     "ProviderDeliveryError",
     "ProviderResult",
     "RateLimit",
@@ -149,6 +155,7 @@ __all__ = [
     "ThreadSummary",
     "ToolCallContent",
     "ToolCallEvent",
+    "UnsupportedError",
     "VideoContent",
     "Visibility",
 ]

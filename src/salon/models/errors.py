@@ -2,9 +2,10 @@
 
 SalonError
 └── RoomKitError                    root of the errors of a conversation
-    └── ProviderDeliveryError       a message was not sent
-        ├── NoRecipientError        the binding names nobody
-        └── NoProviderError         the channel has nothing to send with
+    ├── ProviderDeliveryError       a message was not sent
+    │   ├── NoRecipientError        the binding names nobody
+    │   └── NoProviderError         the channel has nothing to send with
+    └── UnsupportedError            a provider can't do what is optional
 """
 
 from __future__ import annotations
@@ -92,3 +93,10 @@ class NoProviderError(ProviderDeliveryError):
             f"channel {channel_id!r} has no provider to send with: pass provider=... to it",
             retryable=False,
         )
+
+
+class UnsupportedError(RoomKitError, NotImplementedError):
+    """Asked of a provider what it has not: webhooks, reactions. Who knows RoomKit catches
+    `NotImplementedError`."""
+
+    code = "unsupported"

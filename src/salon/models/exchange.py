@@ -68,6 +68,8 @@ class InboundResult:
     duplicate: bool = False
     delivery_results: dict[str, DeliveryResult] = field(default_factory=dict)
     error: BaseException | None = None
+    response_events: list[RoomEvent] = field(default_factory=list)
+    """What agents answered in this call, in the order stored; refused answers are left out."""
 
 
 class Task(Fact):

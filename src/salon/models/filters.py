@@ -1,4 +1,5 @@
-"""Which events a reader asks for, and what threads add up to (R103, R210)."""
+"""Which events a reader asks for, which a room keeps, and what threads add up to (R101, R103,
+R210)."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from salon.models.base import Fact
 from salon.models.enums import AnyChannelType, EventStatus, EventType
@@ -72,6 +73,20 @@ class EventFilter(Fact):
             and not (self.top_level_only and event.parent_event_id is not None)
             and (self.after_time is None or _aware(event.created_at) > self.after_time)
             and (self.before_time is None or _aware(event.created_at) < self.before_time)
+        )
+
+
+class PersistencePolicy(Fact):
+    """Which types of events are stored (R101): those of `persist_types`, None meaning all, but for
+    `exclude_types`, which win."""
+
+    persist_types: set[EventType] | None = None
+    exclude_types: set[EventType] = Field(default_factory=set)
+
+    def should_persist(self, event_type: EventType) -> bool:
+        """Whether an event of this type is stored."""
+        return event_type not in self.exclude_types and (
+            self.persist_types is None or event_type in self.persist_types
         )
 
 

@@ -4,107 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Column,
-    Connection,
-    String,
-    any_,
-    bindparam,
-    case,
-    cast,
-    func,
-    insert,
-    select,
-    true,
-    update,
-)
+from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from salon.base import SalonError, UnavailableError
 from salon.core.errors import RoomNotFoundError
 from salon.core.ports.store import EventNotFoundError
-from salon.models import RoomEvent, RoomStatus
+from salon.models import RoomEvent
 from salon.store import rows as models
 from salon.store.database import Database, Transact
-from salon.store.schema import UtcDateTime, events, rooms
+from salon.store.numbering import Growth, grow
+from salon.store.schema import events
 
 GROUP = 64
 """Commits in one transaction at most."""
 
 SCAN = 256
 """Commits looked at for one transaction at most: those of rooms being written must wait."""
-
-# PostgreSQL counts for many rooms in one statement, after locking them in order.
-_IDS = bindparam("ids", type_=ARRAY(String))
-_LOCK_ALL = (
-    select(rooms.c.id)
-    .where(rooms.c.id == any_(_IDS))
-    .order_by(rooms.c.id)
-    .with_for_update(key_share=True)
-)
-_GIVEN = (
-    func.unnest(
-        _IDS,
-        bindparam("more", type_=ARRAY(BigInteger)),
-        bindparam("turns", type_=ARRAY(BigInteger)),
-        bindparam("at", type_=ARRAY(UtcDateTime)),
-        bindparam("since", type_=ARRAY(BigInteger)),
-    )
-    .table_valued(
-        Column("id", String),
-        Column("more", BigInteger),
-        Column("turns", BigInteger),
-        Column("at", UtcDateTime),
-        Column("since", BigInteger),
-    )
-    .render_derived(name="given")
-)
-
-
-def _counters(more: Any, turns: Any, at: Any, since: Any) -> dict[str, Any]:
-    """What a commit of `more` events and `turns` changes of earlier ones moves (R99)."""
-    idle = cast(rooms.c.inactive_after_seconds, BigInteger) * 1_000_000
-    pausing = (rooms.c.status == str(RoomStatus.ACTIVE)) & idle.is_not(None)
-    return {
-        "event_count": rooms.c.event_count + more,
-        "latest_index": func.coalesce(rooms.c.latest_index, -1) + more,
-        "revision": rooms.c.revision + turns,
-        "updated_at": at,
-        "last_activity_at": at,
-        "due_at": case((pausing, since + idle), else_=rooms.c.due_at),
-        "pending": true(),
-    }
-
-
-_COUNT = (
-    update(rooms)
-    .where(rooms.c.id == bindparam("this"))
-    .values(
-        _counters(
-            bindparam("more", type_=BigInteger),
-            bindparam("turns", type_=BigInteger),
-            bindparam("at", type_=UtcDateTime),
-            bindparam("since", type_=BigInteger),
-        )
-    )
-    .returning(rooms.c.latest_index)
-)
-_COUNT_ALL = (
-    update(rooms)
-    .where(rooms.c.id == _GIVEN.c.id)
-    .values(_counters(_GIVEN.c.more, _GIVEN.c.turns, _GIVEN.c.at, _GIVEN.c.since))
-    .returning(rooms.c.id, rooms.c.latest_index)
-)
-_ADD_ONE = insert(events)
-_ADD_MANY = insert(events).returning(events.c.room_id)  # makes it one statement for all rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -234,24 +156,23 @@ def _store(connection: Connection, group: Sequence[_Commit]) -> list[int | None]
     by_room: dict[str, list[_Commit]] = {}
     for commit in group:
         by_room.setdefault(commit.room_id, []).append(commit)
-    # Counting first takes the rows' locks: whoever commits next sees these indices.
-    counted = _count(connection, by_room)
-    firsts: dict[int, int] = {}
-    numbered: list[dict[str, Any]] = []
-    for room_id, last in counted.items():
-        index = last + 1 - _rows_of(by_room[room_id])
-        for commit in by_room[room_id]:
-            firsts[id(commit)] = index
-            numbered += _numbered(commit.rows, index)
-            index += len(commit.rows)
-    if len(numbered) == 1:
-        connection.execute(_ADD_ONE, numbered[0])
-    elif numbered:
-        connection.execute(_ADD_MANY, numbered)
+    growths = [_growth(room_id, commits) for room_id, commits in by_room.items()]
+    next_index = grow(connection, growths)
+    firsts: list[int | None] = []
     for commit in group:
-        if commit.target is not None and commit.room_id in counted:
-            _change_target(connection, commit.target)
-    return [firsts.get(id(commit)) for commit in group]
+        first = next_index.get(commit.room_id)
+        firsts.append(first)
+        if first is not None:
+            next_index[commit.room_id] = first + len(commit.rows)
+            if commit.target is not None:
+                _change_target(connection, commit.target)
+    return firsts
+
+
+def _growth(room_id: str, commits: Sequence[_Commit]) -> Growth:
+    rows = [row for commit in commits for row in commit.rows]
+    turns = sum(commit.target is not None for commit in commits)
+    return Growth(room_id, rows, commits[-1].at, turns)
 
 
 def _change_target(connection: Connection, target: RoomEvent) -> None:
@@ -275,45 +196,3 @@ def change_event(connection: Connection, event: RoomEvent) -> RoomEvent | None:
     changed = event.model_copy(update=changes)
     connection.execute(update(events).where(this).values(models.changed_event_row(changed)))
     return changed
-
-
-def lock_rooms(connection: Connection, room_ids: Sequence[str]) -> None:
-    """Lock several rooms, in the same order whoever does it; SQLite has one writer anyhow."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(_LOCK_ALL, {"ids": list(room_ids)})
-
-
-def _count(connection: Connection, by_room: Mapping[str, Sequence[_Commit]]) -> dict[str, int]:
-    """Move the counters of the rooms that exist; their new last index."""
-    moves = [_move(room_id, commits) for room_id, commits in by_room.items()]
-    if len(moves) > 1 and connection.dialect.name == "postgresql":
-        lock_rooms(connection, list(by_room))
-        given = {name: [move[name] for move in moves] for name in moves[0]}
-        given["ids"] = given.pop("this")
-        found = connection.execute(_COUNT_ALL, given)
-        return {row.id: row.latest_index for row in found}
-    counted: dict[str, int] = {}
-    for move in moves:
-        last: int | None = connection.execute(_COUNT, move).scalar()
-        if last is not None:
-            counted[move["this"]] = last
-    return counted
-
-
-def _move(room_id: str, commits: Sequence[_Commit]) -> dict[str, Any]:
-    at = commits[-1].at
-    return {
-        "this": room_id,
-        "more": _rows_of(commits),
-        "turns": sum(commit.target is not None for commit in commits),
-        "at": at,
-        "since": models.microseconds(at),
-    }
-
-
-def _rows_of(commits: Iterable[_Commit]) -> int:
-    return sum(len(commit.rows) for commit in commits)
-
-
-def _numbered(rows: Sequence[dict[str, Any]], first: int) -> Iterable[dict[str, Any]]:
-    return ({**row, "index": first + number} for number, row in enumerate(rows))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import ARRAY, Connection, String, any_, bindparam, select
 
 from salon.models import Room
 from salon.store import rows
@@ -14,7 +14,11 @@ from salon.store.errors import UnfitTextError
 from salon.store.schema import rooms
 
 MAX_TOGETHER: Final = 200
-_THESE = select(rooms).where(rooms.c.id.in_(bindparam("these", expanding=True)))
+_THESE = {
+    "sqlite": select(rooms).where(rooms.c.id.in_(bindparam("these", expanding=True))),
+    "postgresql": select(rooms).where(rooms.c.id == any_(bindparam("these", type_=ARRAY(String)))),
+}
+"""An array leaves the text of the statement as it is, however many rooms: it is prepared once."""
 
 
 class RoomReader:
@@ -52,7 +56,7 @@ class RoomReader:
         these = list({room_id for room_id, _ in batch})
 
         def work(connection: Connection) -> dict[str, rows.Row]:
-            found = connection.execute(_THESE, {"these": these}).mappings()
+            found = connection.execute(_THESE[connection.dialect.name], {"these": these}).mappings()
             return {row["id"]: row for row in found}
 
         try:

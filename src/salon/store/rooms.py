@@ -11,7 +11,6 @@ from sqlalchemy import (
     Select,
     Subquery,
     and_,
-    bindparam,
     delete,
     false,
     insert,
@@ -26,7 +25,7 @@ from salon.core.errors import RoomNotFoundError
 from salon.core.ports.store import due_at
 from salon.models import ParticipantStatus, Room, RoomStatus
 from salon.store import rows
-from salon.store.commits import lock_rooms
+from salon.store.numbering import advance
 from salon.store.queries import SqlPart
 from salon.store.schema import bindings, bytewise, participants, rooms
 
@@ -37,11 +36,6 @@ _DELIVERED = (
     update(rooms)
     .where(rooms.c.pending, rooms.c.delivered_index >= rooms.c.latest_index)
     .values(pending=false())
-)
-_ADVANCE = (
-    update(rooms)
-    .where(rooms.c.id == bindparam("this"), rooms.c.delivered_index < bindparam("reached"))
-    .values(delivered_index=bindparam("reached"))
 )
 
 
@@ -242,16 +236,9 @@ class SqlRooms(SqlPart):
         return await self._database.write(work)
 
     async def advance_delivered_indexes(self, indexes: Mapping[str, int]) -> None:
-        ids = sorted(indexes)
-        values = [{"this": room_id, "reached": indexes[room_id]} for room_id in ids]
-        if not values:
-            return
-
-        def work(connection: Connection) -> None:
-            lock_rooms(connection, ids)
-            connection.execute(_ADVANCE, values)
-
-        await self._database.write(work)
+        if indexes:
+            reached = dict(indexes)
+            await self._database.write(lambda connection: advance(connection, reached))
 
     async def find_undelivered_rooms(
         self, *, limit: int = 100, after: str | None = None

@@ -45,7 +45,12 @@ def microseconds(at: datetime | None) -> int | None:
     """Since 1970. A naive instant counts as UTC."""
     if at is None:
         return None
-    return ((at.replace(tzinfo=UTC) if at.tzinfo is None else at) - _EPOCH) // _MICROSECOND
+    return (utc(at) - _EPOCH) // _MICROSECOND
+
+
+def utc(at: datetime) -> datetime:
+    """A naive instant counts as UTC."""
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
 
 
 def room_row(room: Room) -> dict[str, Any]:

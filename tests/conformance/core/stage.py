@@ -11,8 +11,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-import pytest
-
 from salon.core import FrameworkEvent, RoomKit
 from salon.core.ports.channel import Channel, StreamOutcome
 from salon.models import (
@@ -46,9 +44,6 @@ T = TypeVar("T")
 ROOM = "room"
 PATIENCE = 20.0
 """Virtual seconds after which something that should have happened did not."""
-
-pending = pytest.mark.xfail(reason="not wired yet", strict=False)
-"""For rules whose feature is not reachable through the facade yet; goes when they all are."""
 
 
 def text(body: str) -> TextContent:

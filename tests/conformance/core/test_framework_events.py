@@ -65,6 +65,11 @@ async def a_failed_delivery(stage: Stage) -> None:
     await stage.inbound("sms")
 
 
+async def a_rating(stage: Stage) -> None:
+    await stage.room(RecordingTransport("sms"))
+    await stage.kit.submit_feedback(ROOM, 1.0)
+
+
 async def a_pause(stage: Stage) -> None:
     await stage.room(RecordingTransport("sms"), timers=RoomTimers(inactive_after_seconds=10))
     await asyncio.sleep(11)
@@ -144,6 +149,7 @@ SCENES: dict[str, tuple[Callable[[Stage], Awaitable[None]], set[str]]] = {
     "hook_error": (a_broken_hook, {"hook_name", "trigger", "error"}),
     "hook_timeout": (a_slow_hook, {"hook_name", "trigger", "timeout_ms"}),
     "room_refused_event": (a_refusal, set()),
+    "feedback": (a_rating, {"dimension", "rating"}),
     "circuit_breaker_opened": (an_outage, {"failure_count"}),
     "circuit_breaker_closed": (a_recovery, set()),
 }

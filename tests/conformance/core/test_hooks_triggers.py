@@ -161,6 +161,11 @@ async def a_report(stage: Stage) -> None:
     await stage.kit.process_delivery_status(status)
 
 
+async def a_rating(stage: Stage) -> None:
+    await one_room(stage)
+    await stage.kit.submit_feedback(ROOM, 0.5, comment="so so", event_id="e1")
+
+
 async def a_failing_agent(stage: Stage) -> None:
     agent = ScriptedAgent("ai", lambda event, context: RuntimeError("broken"))
     await stage.room(RecordingTransport("sms"), agent)
@@ -203,6 +208,11 @@ SCENES: dict[HookTrigger, tuple[Callable[[Stage], Awaitable[Any]], Callable[[Any
         (EventType.TASK_CREATED, "call back", True),
     ),
     T.ON_DELIVERY_STATUS: (a_report, lambda p: (p.message_id, p.status), ("m", "sent")),
+    T.ON_FEEDBACK: (
+        a_rating,
+        lambda p: (type(p), p.room_id, p.confidence, p.metadata["event_id"]),
+        (Observation, ROOM, 0.5, "e1"),
+    ),
     T.ON_ERROR: (a_failing_agent, lambda p: "error" in p.metadata, True),
     T.ON_SESSION_STARTED: (a_first_message, lambda p: type(p).__name__, "SessionStartedEvent"),
     T.BEFORE_AI_CONTEXT_BUILD: (an_answer, lambda p: p.text, "hi"),

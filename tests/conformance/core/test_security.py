@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import threading
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ from salon.models import (
     MediaContent,
     RoomContext,
     RoomEvent,
+    RoomStatus,
     RoomTimers,
     VideoContent,
 )
@@ -205,12 +207,21 @@ ARGUMENTS: dict[str, Any] = {
     "to_room": ROOM,
     "payload": None,
     "text": "x",
+    "rating": 1.0,
 }
 DELIVERY = DeliveryStatus(
     provider="p", message_id="m", status="sent", recipient="r", sender="s", room_id=ROOM
 )
-ELSEWHERE = {"create_room", "disconnect_websocket", "list_rooms", "process_webhook"}
-"""Methods that name no room."""
+ELSEWHERE = {
+    "check_all_timers",
+    "create_room",
+    "disconnect_websocket",
+    "list_rooms",
+    "process_webhook",
+    "subscribe_websocket",
+    "unsubscribe_websocket",
+}
+"""Methods that name no room, or are about a connection of somebody, whatever rooms it follows."""
 
 
 def scoped() -> list[str]:
@@ -256,6 +267,37 @@ async def test_R267_every_scoped_call_finds_no_room_of_another_tenant(
     await stage.settle()
     assert (await stage.read(), await stage.timeline(), await stage.binding("sms")) == before
     assert web.bodies == []
+
+
+async def test_R267_the_timers_of_another_tenants_rooms_are_left_alone(stage: Stage) -> None:
+    due = RoomTimers(inactive_after_seconds=1)
+    for room_id, tenant in ((ROOM, "acme"), ("theirs", "other")):
+        await stage.kit.create_room(room_id, organization_id=tenant, timers=due)
+    await asyncio.sleep(2)
+    checked = await stage.kit.check_all_timers(organization_id="acme")
+    assert [room.id for room in checked] == [ROOM]
+    assert (await stage.read("theirs")).status is RoomStatus.ACTIVE
+
+
+async def test_R267_a_connection_follows_no_room_of_another_tenant(stage: Stage) -> None:
+    kit, got = stage.kit, list[str | None]()
+
+    async def send(connection_id: str, event: RoomEvent) -> None:
+        got.append(event.text)
+
+    stage.register(WebSocketChannel("web"), RecordingTransport("sms"))
+    for room_id, tenant in ((ROOM, "acme"), ("second", "acme"), ("theirs", "other")):
+        await kit.create_room(room_id, organization_id=tenant)
+        for channel_id in ("web", "sms"):
+            await kit.attach_channel(room_id, channel_id)
+    await kit.connect_websocket("web", "screen", send, room_id=ROOM, organization_id="acme")
+    for room_id in ("second", "theirs"):
+        kit.subscribe_websocket("web", "screen", room_id, organization_id="acme")
+    with pytest.raises(ValueError, match="screen"):
+        kit.unsubscribe_websocket("web", "screen", "second", organization_id="other")
+    for room_id in (ROOM, "second", "theirs"):
+        await stage.inbound("sms", f"in {room_id}", room_id=room_id)
+    assert got == [f"in {ROOM}", "in second"]
 
 
 def test_R267_the_room_calls_are_scoped() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from salon.app.access import stamp_of
 from salon.app.crowd import Crowd, CrowdedError
 from salon.app.following import as_message
 from salon.app.listing import _Place
@@ -98,6 +99,51 @@ async def test_R195_callers_do_not_share_idempotency_keys(guarded_api: Api) -> N
         if item["content"].get("body", "").startswith("I am")
     }
     assert keys == {"eve": None, "bob": "k"}
+
+
+async def test_R195_pages_do_not_share_idempotency_keys(rooms: Rooms) -> None:
+    async with rooms.page() as ann, rooms.page("bob", "Bob") as bob:
+        ann.say({"type": "message", "text": "from ann", "idempotency_key": "1"})
+        await bob.expect("event")
+        bob.say({"type": "message", "text": "from bob", "idempotency_key": "1"})
+        await bob.expect("event", 2)
+        # each page is shown the keys it knows, and a key again is the same message
+        async with rooms.page() as later:
+            later.say({"type": "message", "text": "again", "idempotency_key": "1"})
+            later.say({"type": "message", "text": "end"})
+            await bob.expect("event", 3)
+        for page, keys in ((ann, ["1", None, None]), (bob, [None, "1", None])):
+            events = [message["event"] for message in page.of("event")]
+            assert [event["content"]["body"] for event in events] == ["from ann", "from bob", "end"]
+            assert [event["idempotency_key"] for event in events] == keys
+        shown = [event["idempotency_key"] for event in later.of("history")[0]["events"][-2:]]
+        assert shown == ["1", None]
+
+
+async def test_R195_a_key_of_a_page_is_another_over_http_unless_it_is_the_same_caller(
+    guarded_api: Api,
+) -> None:
+    api = guarded_api
+    await api.ask("POST", "/rooms", ACME, 201, json={"id": "r"})
+    tokens = {name: await api.token("r", ACME, participant_id=name) for name in ("ann", "bob")}
+    made_at = stamp_of(await api.kit.get_room("r"))
+    principal = Principal("room:ann", "room", grant=RoomGrant("r", made_at, "ann", 2**40))
+    page = Page()
+    serving = asyncio.ensure_future(
+        api.house.texts.serve(page, "r", None, None, principal=principal)
+    )
+    page.say({"type": "message", "text": "at the page", "idempotency_key": "1"})
+    first = (await page.expect("event"))["event"]
+    body = {"content": "over http", "idempotency_key": "1"}
+    mine = await api.ask("POST", "/rooms/r/events", tokens["ann"], 201, json=body)
+    other = await api.ask("POST", "/rooms/r/events", tokens["bob"], 201, json=body)
+    keyed = await api.ask("POST", "/rooms/r/events", ACME, 201, json=body)
+    assert first["idempotency_key"] == "1"
+    assert len({first["id"], mine["id"], other["id"], keyed["id"]}) == 3
+    assert mine["id"] == first["id"]
+    page.say(EOFError())
+    with pytest.raises(EOFError):
+        await serving
 
 
 async def test_who_never_came_can_be_barred(guarded_api: Api) -> None:

@@ -23,6 +23,7 @@ from salon.app.metrics import Metrics
 from salon.app.routes.pages import WebFiles
 from salon.app.settings import Settings
 from salon.base import ConfigurationError, UnavailableError
+from salon.models import InboundMessage, TextContent
 from salon.providers import FunctionAgent, MockAIProvider, OpenAIProvider
 from salon.providers.house import HouseAgent
 from salon.testing import MockSpeechToText, MockTextToSpeech, silence
@@ -334,6 +335,23 @@ def test_a_house_can_be_composed_from_defaults_without_touching_the_disk(
     assert house.describe_agent().name
     assert set(house.describe_engines()) == {"recognition", "synthesis", "vad", "model", "webrtc"}
     assert not settings.data_dir.exists()
+
+
+@pytest.mark.parametrize(("setting", "kept"), [(None, {"token": "t"}), ("drop", {})])
+async def test_R268_a_setting_says_what_is_kept_of_raw_payloads(
+    quiet: Settings, setting: Any, kept: dict[str, str]
+) -> None:
+    kit = compose(quiet if setting is None else replace(quiet, raw_payload=setting)).kit
+    async with kit:
+        message = InboundMessage(
+            channel_id="websocket",
+            sender_id="ann",
+            content=TextContent(body="hi"),
+            raw_payload={"token": "t"},
+        )
+        result = await kit.process_inbound(message)
+        assert result.event is not None
+        assert result.event.source.raw_payload == kept
 
 
 async def test_recording_can_be_switched_off() -> None:

@@ -221,6 +221,7 @@ def test_a_signal_is_a_normal_end(
     settings: Settings, no_files: WebFiles, number: signal.Signals
 ) -> None:
     before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    level = logging.getLogger("uvicorn.error").level
     app = create_app(settings, build=fake_house, files=no_files)
     announced = []
 
@@ -233,18 +234,18 @@ def test_a_signal_is_a_normal_end(
     assert announced == [True]
     assert app.state.house.gateway.drained == [settings.shutdown_timeout]
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
-    assert logging.getLogger("uvicorn.error").level == logging.NOTSET
+    assert logging.getLogger("uvicorn.error").level == level
 
 
 def test_the_notices_of_uvicorn_are_shown_to_who_debugs() -> None:
     logger, root = logging.getLogger("uvicorn.error"), logging.getLogger()
-    before = root.level
+    before, level = root.level, logger.level
     try:
         root.setLevel(logging.INFO)
         with module._quiet_uvicorn():
             assert logger.level == logging.WARNING
         root.setLevel(logging.DEBUG)
         with module._quiet_uvicorn():
-            assert logger.level == logging.NOTSET
+            assert logger.level == level
     finally:
         root.setLevel(before)

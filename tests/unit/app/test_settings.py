@@ -50,6 +50,7 @@ def test_short_names_work_beside_the_long_ones() -> None:
         ({"SALON_PORT": "70000"}, ["SALON_PORT", "0 to 65535"]),
         ({"SALON_STT": "whisper"}, ["SALON_STT='whisper'", "embedded, openai, none"]),
         ({"SALON_RECORDING": "maybe"}, ["SALON_RECORDING", "true or false"]),
+        ({"SALON_RAW_PAYLOAD": "hide"}, ["SALON_RAW_PAYLOAD='hide'", "keep, redact, drop"]),
         ({"SALON_SHUTDOWN_TIMEOUT": "soon"}, ["number of seconds"]),
         ({"SALON_SHUTDOWN_TIMEOUT": "-1"}, ["from 0 to 3600"]),
         ({"SALON_LLM_BASE_URL": "localhost:1"}, ["http://, https://"]),
@@ -171,6 +172,7 @@ def test_lists_and_paths_are_read() -> None:
             "SALON_ALLOWED_ORIGINS": "HTTPS://App.example:8443",
             "SALON_DATA_DIR": "~/salon",
             "SALON_RECORDING": "off",
+            "SALON_RAW_PAYLOAD": "Redact",
             "SALON_TLS_SELF_SIGNED": "yes",
         }
     )
@@ -178,6 +180,7 @@ def test_lists_and_paths_are_read() -> None:
     assert settings.allowed_origins == {"https://app.example:8443"}
     assert settings.data_dir == Path.home() / "salon"
     assert (settings.recording, settings.tls) == (False, True)
+    assert settings.raw_payload == "redact"
     assert settings.browser_policy.hosts == {"salon.example", "b.example", "127.0.0.1"}
 
 

@@ -1,19 +1,30 @@
 """The lists in ``docs/how-to/from-roomkit.md``: what of RoomKit's names is not there.
 
-After a name was added: ``python -m tests.unit.compat.page`` from the root of the repository.
+After a name was added: ``python -m tests.unit.compat.page`` from the root of the repository. A
+method or a parameter of the kit that is not there needs a reason in `reasons`.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import textwrap
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import TypeVar
+
+from salon import RoomKit
+
+from .reasons import METHODS, PARAMETERS
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[2] / "docs" / "how-to" / "from-roomkit.md"
-BEGIN, END = "<!-- names: begin -->\n", "<!-- names: end -->\n"
+NAMES_MARKS = ("<!-- names: begin -->\n", "<!-- names: end -->\n")
+METHODS_MARKS = ("<!-- methods: begin -->\n", "<!-- methods: end -->\n")
+
+N = TypeVar("N")
 
 
 @cache
@@ -21,6 +32,56 @@ def roomkit_names() -> dict[str, list[str]]:
     """RoomKit's public names by module, as they were written down."""
     data = json.loads((HERE / "roomkit_names.json").read_text(encoding="utf-8"))
     return {module: names.split() for module, names in data["names"].items()}
+
+
+@cache
+def roomkit_methods() -> dict[str, str | None]:
+    """What RoomKit's kit can do, as it was written down: the parameters of each method in order,
+    those after ``*`` by name only; None for a property."""
+    data = json.loads((HERE / "roomkit_names.json").read_text(encoding="utf-8"))
+    found: dict[str, str | None] = data["kit"]
+    return found
+
+
+def absent_methods() -> list[str]:
+    """Methods and properties that our kit lacks."""
+    kit = RoomKit()
+    return [name for name in roomkit_methods() if not hasattr(kit, name)]
+
+
+def absent_parameters() -> list[tuple[str, str]]:
+    """``(method, parameter)`` of what our methods of the same name do not take."""
+    found = []
+    for name, parameters in roomkit_methods().items():
+        if parameters is None or not hasattr(RoomKit, name):
+            continue
+        taken = inspect.signature(getattr(RoomKit, name)).parameters
+        found += [(name, item) for item in parameters.split() if item not in ("*", *taken)]
+    return found
+
+
+def methods() -> str:
+    """Markdown: why a method or a parameter of the kit is not there, then what is there."""
+    absent = absent_methods()
+    shown = [name for name in roomkit_methods() if name not in ("__init__", *absent)]
+    rows = ["| not there | why |", "|---|---|"]
+    for why, names in _grouped({name: METHODS[name] for name in absent}).items():
+        rows.append(f"| {', '.join(f'`{name}`' for name in names)} | {why} |")
+    rows += ["", "| parameter not taken | why |", "|---|---|"]
+    for why, pairs in _grouped({pair: PARAMETERS[pair] for pair in absent_parameters()}).items():
+        named = ", ".join(f"`{method.replace('__init__', 'RoomKit')}({p})`" for method, p in pairs)
+        rows.append(f"| {named} | {why} |")
+    return "\n".join(
+        [*rows, "", "There, with the same parameters but for those above:", "", _code(shown), ""]
+    )
+
+
+def _grouped(reasons: Mapping[N, str]) -> dict[str, list[N]]:
+    """The names by reason, both in the order given."""
+    found: dict[str, list[N]] = {}
+    for name, why in reasons.items():
+        found.setdefault(why, []).append(name)
+    return found
 
 
 def our(module: str) -> str:
@@ -63,9 +124,12 @@ def _code(names: list[str]) -> str:
 
 def rendered() -> str:
     """The page with the lists as they are now."""
-    head, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    tail = rest.partition(END)[2]
-    return f"{head}{BEGIN}\n{lists()}\n{END}{tail}"
+    page = PAGE.read_text(encoding="utf-8")
+    for marks, text in ((METHODS_MARKS, methods()), (NAMES_MARKS, lists())):
+        begin, end = marks
+        head, _, rest = page.partition(begin)
+        page = f"{head}{begin}\n{text}\n{end}{rest.partition(end)[2]}"
+    return page
 
 
 if __name__ == "__main__":

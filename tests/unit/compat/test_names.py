@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from importlib import import_module
@@ -70,6 +71,24 @@ def test_every_other_name_is_in_the_list_of_what_is_not_there() -> None:
     assert page.PAGE.read_text(encoding="utf-8") == page.rendered(), (
         "run: python -m tests.unit.compat.page"
     )
+
+
+def test_what_a_method_of_the_kit_takes_by_position_is_where_RoomKit_has_it() -> None:
+    wrong, compared = [], 0
+    absent = set(page.absent_methods())
+    for name, theirs in page.roomkit_methods().items():
+        if theirs is None or name in absent:
+            continue
+        ours = list(inspect.signature(getattr(salon.RoomKit, name)).parameters)[1:]
+        given = theirs.partition("*")[0].split()
+        compared += len(given)
+        for position, parameter in enumerate(given):
+            if parameter not in ours:
+                break  # those after it are passed by name
+            if ours.index(parameter) != position:
+                wrong.append((name, parameter))
+    assert wrong == []
+    assert compared > 150
 
 
 def test_every_public_name_is_there() -> None:

@@ -33,6 +33,7 @@ from salon import (
     ProviderDeliveryError,
     ProviderResult,
     ResponseMetadata,
+    RoomClosedError,
     RoomContext,
     RoomEvent,
     RoomKit,
@@ -278,6 +279,97 @@ async def test_a_hook_is_registered_as_an_object() -> None:
     message = InboundMessage(channel_id="ws", sender_id="a", content=TextContent(body="hi"))
     assert (await kit.process_inbound(message, room_id="r")).reason == "no"
     await kit.close()
+
+
+async def answered() -> tuple[RoomKit, list[str]]:
+    """A room in which "hi" was answered, and what is read of it on a socket of another one."""
+    kit = RoomKit()
+    read: list[str] = []
+
+    async def send(connection_id: str, event: RoomEvent) -> None:
+        read.append(event.content.body)
+
+    kit.register_channel(WebSocketChannel("ann"))
+    kit.register_channel(WebSocketChannel("bob"))
+    kit.register_channel(AIChannel("ai", provider=MockAIProvider(responses=["one", "two"])))
+    for room in ("r", "other"):
+        await kit.create_room(room_id=room)
+        for channel in ("ann", "bob"):
+            await kit.attach_channel(room, channel)
+    await kit.attach_channel("r", "ai", category=ChannelCategory.INTELLIGENCE)
+    await kit.connect_websocket("bob", "b1", send, room_id="other")
+    kit.subscribe_websocket("bob", "b1", "r")
+    message = InboundMessage(channel_id="ann", sender_id="ann", content=TextContent(body="hi"))
+    first = await kit.process_inbound(message, room_id="r")
+    assert [event.content.body for event in first.response_events] == ["one"]
+    return kit, read
+
+
+async def test_the_last_answer_is_given_anew() -> None:
+    kit, read = await answered()
+    target = await kit.regenerate_target("r")
+    assert target is not None
+    for old in await kit.get_timeline("r", after_index=target.index):
+        await kit.delete_event("r", old.id)
+    again = await kit.regenerate_response("r", trigger_id=target.id)
+    assert again is not None
+    assert (again.blocked, again.event.content.body) == (False, "hi")
+    assert [event.content.body for event in again.response_events] == ["two"]
+    assert read == ["hi", "one", "two"]
+    kit.unsubscribe_websocket("bob", "b1", "r")
+    moved = await kit.regenerate_response("r", trigger_id="another")
+    assert (moved.blocked, moved.reason, moved.event) == (True, "trigger_moved", None)
+    await kit.close_room("r")
+    closed = await kit.regenerate_response("r")
+    assert (closed.blocked, closed.reason, closed.event) == (True, "room_closed", None)
+    with pytest.raises(RoomClosedError):
+        await kit.regenerate_target("r")
+    await kit.close()
+
+
+async def test_feedback_is_an_observation() -> None:
+    kit, _ = await answered()
+    heard: list[Any] = []
+
+    @kit.hook(HookTrigger.ON_FEEDBACK, execution=HookExecution.ASYNC)
+    async def rated(observation: Any, context: RoomContext) -> None:
+        heard.append(observation)
+
+    @kit.on("feedback")
+    async def told(event: FrameworkEvent) -> None:
+        heard.append((event.room_id, event.channel_id, event.event_id, event.data))
+
+    await kit.submit_feedback(
+        "r", 1.5, event_id="e", channel_id="ai", comment="ok", dimension="tone", metadata={"a": 1}
+    )
+    (kept,) = await kit.list_observations("r")
+    await kit.close()
+    assert heard == [kept, ("r", "ai", "e", {"dimension": "tone", "rating": 1.0})]
+    assert (kept.content, kept.category) == ("[tone] 1.00: ok", "feedback:tone")
+    assert (kept.metadata["type"], kept.metadata["a"]) == ("feedback", 1)
+
+
+async def test_hooks_are_enabled_for_a_room_by_name() -> None:
+    kit, _ = await answered()
+    ran: list[str] = []
+
+    @kit.turn_executor.room_hook("audit", HookTrigger.ON_AI_RESPONSE, HookExecution.ASYNC)
+    async def audit(event: Any, context: RoomContext) -> None:
+        ran.append(context.room.id)
+
+    message = InboundMessage(channel_id="ann", sender_id="ann", content=TextContent(body="hi"))
+    await kit.process_inbound(message, room_id="r")
+    await kit.enable_room_hook("r", "audit")
+    await kit.process_inbound(message, room_id="r")
+    assert kit.hooks_for(HookTrigger.ON_AI_RESPONSE).room_hook_names("r") == ["audit"]
+    with pytest.raises(ValueError, match="audit"):
+        await kit.add_room_hook(
+            "r", HookTrigger.BEFORE_BROADCAST, HookExecution.SYNC, audit, name="audit"
+        )
+    assert await kit.disable_room_hook("r", "audit")
+    assert not await kit.disable_room_hook("r", "audit")
+    await kit.close()
+    assert ran == ["r"]
 
 
 async def test_an_inbound_result_is_made_without_an_event() -> None:

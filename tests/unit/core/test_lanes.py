@@ -19,19 +19,17 @@ async def test_keys_of_several_parts_do_not_run_into_each_other() -> None:
     await lanes.close(1)
 
 
-async def test_R128_inside_a_room_is_inside_its_lanes_only() -> None:
+async def test_R128_a_job_knows_its_lane() -> None:
     lanes, others = Lanes("test"), Lanes("others")
 
     async def where() -> list[bool]:
-        rooms = [lanes.inside_room(room) for room in ("a", "a/b", "a/b/c", "")]
-        return [*rooms, lanes.inside(("a/b", "c")), lanes.inside(("a", "b/c"))]
+        keys = [lanes.inside(key) for key in (("a/b", "c"), ("a", "b/c"), "a/b")]
+        return [lanes.entered(), *keys]
 
-    expected = [False, True, False, False, True, False]
-    assert await lanes.put(("a/b", "c"), where) == expected
-    assert await others.put(("a/b", "c"), where) == [False] * 6
-    assert await lanes.put("a/b", where) == [False] * 6  # not a lane of a room
-    assert await lanes.put((), where) == [False] * 6
-    assert await where() == [False] * 6
+    assert await lanes.put(("a/b", "c"), where) == [True, True, False, False]
+    assert await lanes.put("a/b", where) == [True, False, False, True]
+    assert await others.put(("a/b", "c"), where) == [False] * 4
+    assert await where() == [False] * 4
     await lanes.close(1)
 
 
@@ -41,10 +39,10 @@ async def test_R128_what_a_job_leaves_behind_is_not_inside() -> None:
 
     async def later() -> bool:
         await go.wait()
-        return lanes.inside_room("r")
+        return lanes.entered()
 
     async def job() -> asyncio.Task[bool]:
-        assert lanes.inside_room("r")
+        assert lanes.entered()
         return asyncio.create_task(later())
 
     left = await lanes.put(("r", "agent"), job)

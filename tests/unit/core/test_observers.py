@@ -156,6 +156,7 @@ async def test_a_foreign_lock_manager_says_it_holds_nothing() -> None:
             return asyncio.Lock()
 
     assert not Bare().held(ROOM)
+    assert not Bare().holds_any()
     assert not Bare.is_process_local
 
 

@@ -273,7 +273,7 @@ async def test_a_failed_transition_of_a_cancelled_caller_is_logged(
     asyncio.get_running_loop().call_soon(go.set)
     with pytest.raises(asyncio.CancelledError):
         await check
-    assert "a change of a room failed" in caplog.text
+    assert "work that had to be ended failed" in caplog.text
 
 
 async def test_the_unknown_room_raises(kit: Services) -> None:
@@ -309,6 +309,23 @@ async def test_R32_check_all_finds_every_room_that_is_due() -> None:
     assert sorted(room.id for room in changed) == [f"r{number}" for number in range(1, 10)]
     assert {room.status for room in changed} == {PAUSED}
     assert await kit.timers.check_all() == []
+
+
+async def test_R32_R267_only_the_rooms_of_one_organization_are_brought_up_to_date() -> None:
+    """However many of others are due before them."""
+    kit = Services(interval=None, batch=2)
+    for number in range(7):
+        await kit.room(f"theirs{number}", timers=timers(60), organization_id="other")
+    kit.clock.advance(1)
+    for number in range(5):
+        await kit.room(f"ours{number}", timers=timers(60), organization_id="acme")
+    await kit.room("fresh", timers=timers(600), organization_id="acme")
+    kit.clock.advance(60)
+    changed = await kit.timers.check_all(organization_id="acme")
+    assert sorted(room.id for room in changed) == [f"ours{number}" for number in range(5)]
+    assert (await kit.now("theirs0")).status is ACTIVE
+    assert await kit.timers.check_all(organization_id="acme") == []
+    assert len(await kit.timers.check_all()) == 7
 
 
 async def test_one_sweep_is_bounded() -> None:

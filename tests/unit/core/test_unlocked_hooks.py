@@ -95,3 +95,22 @@ async def test_tickets_leave_nothing_behind() -> None:
             assert not second.done()
     await asyncio.sleep(0)
     assert tickets._last == {}
+
+
+async def test_R128_a_ticket_is_held_while_it_lasts() -> None:
+    tickets = Tickets()
+    go = asyncio.Event()
+
+    async def holding() -> tuple[bool, bool, bool]:
+        return tickets.held("a"), tickets.held("b"), tickets.holds_any()
+
+    async def later() -> tuple[bool, bool, bool]:
+        await go.wait()
+        return await holding()
+
+    assert await holding() == (False, False, False)
+    async with tickets.ticket("a"):
+        left = asyncio.create_task(later())
+        assert await asyncio.create_task(holding()) == (True, False, True)
+    go.set()
+    assert await left == (False, False, False)

@@ -51,6 +51,9 @@ class InMemoryLockManager(RoomLockManager):
             hold.active and hold.manager is self and hold.room_id == room_id for hold in _held.get()
         )
 
+    def holds_any(self) -> bool:
+        return any(hold.active and hold.manager is self for hold in _held.get())
+
     @asynccontextmanager
     async def _locked(self, room_id: str) -> AsyncIterator[None]:
         if self.held(room_id):

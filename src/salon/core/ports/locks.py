@@ -22,5 +22,9 @@ class RoomLockManager(ABC):
         del room_id
         return False
 
+    def holds_any(self) -> bool:
+        """The same for any room: who holds one lock must not wait for what needs it elsewhere."""
+        return False
+
     async def close(self) -> None:  # noqa: B027 - optional to override
         """Free everything; idempotent."""

@@ -2,32 +2,10 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
-
-from salon.models import InboundMessage, ProviderResult, RoomEvent
+from salon.providers.messaging import MessagingProvider
 
 
-class MessengerProvider(ABC):
-    """Sends messages to people who wrote to a page."""
+class MessengerProvider(MessagingProvider):
+    """Sends messages to people who wrote to a page: `to` is a page-scoped user id."""
 
-    name: str = "messenger"
-
-    @abstractmethod
-    async def send(self, event: RoomEvent, to: str) -> ProviderResult:
-        """Send the content of an event. `to` is a page-scoped user id. What fails is in the result.
-
-        One attempt: whether to try again is the caller's, by `retryable` and `retry_after`.
-        """
-
-    def verify_signature(self, payload: bytes, signature: str) -> bool:
-        """Whether the body of a webhook, exactly as received, is genuine (R216)."""
-        raise NotImplementedError(f"{type(self).__name__} can't verify webhooks")
-
-    def parse_webhook(self, payload: Mapping[str, Any], channel_id: str) -> list[InboundMessage]:
-        """The messages in a verified webhook, none if it is something else."""
-        raise NotImplementedError(f"{type(self).__name__} takes no webhooks")
-
-    async def close(self) -> None:  # noqa: B027 - optional to override
-        """Release connections. Idempotent."""
+    name = "messenger"

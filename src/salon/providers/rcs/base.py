@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from salon.models import InboundMessage, ProviderResult, RoomEvent
+from salon.models import InboundMessage, ProviderResult, RoomEvent, UnsupportedError
 
 RCS_UNAVAILABLE = "rcs_unavailable"
 """The `error` of a result when that phone takes no RCS: what lets an SMS stand in."""
@@ -44,11 +44,11 @@ class RCSProvider(ABC):
         self, payload: bytes, signature: str, timestamp: str | None = None
     ) -> bool:
         """Whether the body of a webhook, exactly as received, is genuine."""
-        raise NotImplementedError(f"{type(self).__name__} can't verify webhooks")
+        raise UnsupportedError(f"{type(self).__name__} can't verify webhooks")
 
     def parse_webhook(self, payload: Mapping[str, Any], channel_id: str) -> InboundMessage | None:
         """The message in a verified webhook, None if it is something else."""
-        raise NotImplementedError(f"{type(self).__name__} takes no webhooks")
+        raise UnsupportedError(f"{type(self).__name__} takes no webhooks")
 
     async def close(self) -> None:  # noqa: B027 - optional to override
         """Release connections. Idempotent."""

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from salon.models import InboundMessage, RoomEvent
+from salon.models import InboundMessage, RoomEvent, UnsupportedError
 from salon.providers.sms.meta import extract_sms_meta
 from salon.providers.sms.status import DeliveryStatus
 from salon.providers.webhooks import ProviderResult
@@ -41,7 +41,7 @@ class SMSProvider(ABC):
         url: str | None = None,
     ) -> bool:
         """Whether the body of a webhook, exactly as received at the public `url`, is genuine."""
-        raise NotImplementedError(f"{type(self).__name__} can't verify webhooks")
+        raise UnsupportedError(f"{type(self).__name__} can't verify webhooks")
 
     def parse_webhook(self, payload: Mapping[str, Any], channel_id: str) -> InboundMessage | None:
         """The message in a verified webhook, None if it is something else."""

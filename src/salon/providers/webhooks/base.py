@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from salon.models import InboundMessage, RoomEvent
+from salon.models import InboundMessage, RoomEvent, UnsupportedError
 from salon.providers.webhooks.intake import parse_http_webhook
 from salon.providers.webhooks.result import ProviderResult
 from salon.providers.webhooks.signing import SignedWebhook
@@ -23,7 +23,7 @@ class HTTPProvider(ABC):
 
     def verify(self, headers: Mapping[str, str], body: bytes) -> SignedWebhook:
         """Prove an incoming request; `WebhookSignatureError` if it is not genuine (R216)."""
-        raise NotImplementedError(f"{type(self).__name__} takes no webhooks")
+        raise UnsupportedError(f"{type(self).__name__} takes no webhooks")
 
     def parse_webhook(
         self, payload: Mapping[str, Any], channel_id: str, *, webhook_id: str | None = None

@@ -131,17 +131,20 @@ class LockManagerContract:
 
     async def test_R128_a_holder_knows(self, locks: RoomLockManager) -> None:
         assert not locks.held("room")
+        assert not locks.holds_any()
         async with asyncio.timeout(TIMEOUT):
             async with locks.locked("room"):
                 assert locks.held("room")
+                assert locks.holds_any()
                 assert not locks.held("other")
                 assert await asyncio.create_task(_enter(locks))
 
                 async def ask() -> bool:
-                    return locks.held("room")
+                    return locks.held("room") or locks.holds_any()
 
                 assert not await asyncio.create_task(ask(), context=Context())
             assert not locks.held("room")
+            assert not locks.holds_any()
 
     async def test_R200_close_is_idempotent(self, locks: RoomLockManager) -> None:
         await _enter(locks)
