@@ -19,8 +19,8 @@ from salon.telemetry import (
     SpanKind,
     TelemetryConfig,
     TelemetryProvider,
-    console,
     mock,
+    spans,
 )
 
 
@@ -185,7 +185,7 @@ def test_R261_the_console_forgets_what_never_ends(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(console, "MAX_OPEN", 1)
+    monkeypatch.setattr(spans, "MAX_OPEN", 1)
     provider = ConsoleTelemetryProvider()
     for name in ("a", "b"):
         provider.start_span(SpanKind.CUSTOM, name)
@@ -200,6 +200,7 @@ def test_R261_the_console_forgets_what_never_ends(
 
 def test_R261_the_mock_keeps_what_a_test_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mock, "MAX_KEPT", 2)
+    monkeypatch.setattr(spans, "MAX_OPEN", 2)
     provider = MockTelemetryProvider()
     assert provider.name == "mock"
     open_ids = [provider.start_span(SpanKind.CUSTOM, name) for name in "abc"]
