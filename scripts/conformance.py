@@ -133,7 +133,7 @@ def run(tests: Iterable[Test]) -> dict[str, str]:
     files = sorted({test.path for test in tests})
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}"]
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "2", f"--junitxml={report}"]
         command += ["-m", "not browser and not db and not sip and not slow", *files]
         subprocess.run(command, cwd=ROOT, check=False, timeout=1800)
         return results_of([report]) if report.exists() else {}
