@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         WhatsAppChannel,
     )
     from salon.core.errors import (
+        AgentBusyError,
         ChannelAlreadyRegisteredError,
         ChannelNotFoundError,
         ChannelNotRegisteredError,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         ParticipantNotAdmittedError,
         ParticipantNotFoundError,
         RoomClosedError,
+        RoomDeadlockError,
         RoomNotFoundError,
         SourceAlreadyAttachedError,
         SourceNotFoundError,
@@ -210,6 +212,7 @@ _NAMES = {
         "WhatsAppChannel"
     ),
     "salon.core.errors": (
+        "AgentBusyError RoomDeadlockError "
         "ChannelAlreadyRegisteredError ChannelNotFoundError ChannelNotRegisteredError "
         "HumanInputRejectedError IdentityNotFoundError ParticipantNotAdmittedError "
         "ParticipantNotFoundError RoomClosedError RoomNotFoundError SourceAlreadyAttachedError "
@@ -278,6 +281,7 @@ __all__ = [
     "Access",
     "AddressLinkedError",
     "Agent",
+    "AgentBusyError",
     "AgentResponsePolicy",
     "AgentRoom",
     "AudioContent",
@@ -387,6 +391,7 @@ __all__ = [
     "Room",
     "RoomClosedError",
     "RoomContext",
+    "RoomDeadlockError",
     "RoomEvent",
     "RoomKit",
     "RoomKitError",

@@ -221,3 +221,34 @@ async def test_R210_a_page_costs_the_same_wherever_it_is(url: str, stores: Store
         assert "Sort" not in text
     page = await store.list_events("room", after_index=8999, limit=50)
     assert [event.index for event in page] == list(range(9000, 9050))
+
+
+async def test_who_looks_for_undelivered_rooms_is_in_nobodys_way(url: str, stores: Stores) -> None:
+    """Both lock many rooms at a time: commits and marks here, the search there."""
+    store, rooms = stores.conversation, [f"room-{number}" for number in range(12)]
+    for name in rooms:
+        await new_room(store, name)
+    other, over = PostgresStore(url), asyncio.Event()
+    await other.open()
+
+    async def write(name: str) -> None:
+        number = 0
+        while not over.is_set():
+            await store.commit_event(make_event(id=f"e{number}", room_id=name), at=later(1))
+            await store.advance_delivered_indexes(dict.fromkeys(reversed(rooms), number))
+            number += 1
+
+    async def look() -> None:
+        while not over.is_set():
+            await other.find_undelivered_rooms()
+
+    async with asyncio.TaskGroup() as group:
+        for name in rooms:
+            group.create_task(write(name))
+        for _ in range(3):
+            group.create_task(look())
+        await asyncio.sleep(2)
+        over.set()
+    await other.close()
+    found = [await store.get_room(name) for name in rooms]
+    assert all(room is not None and room.event_count > 0 for room in found)

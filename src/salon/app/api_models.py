@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from salon.app.fit import json_value, one_line
 from salon.core.ports.channel import Channel
 from salon.core.rooms import DETACHED_KEY
 from salon.models import (
@@ -36,11 +37,11 @@ MAX_METADATA = 100
 MAX_SECONDS = 10 * 365 * 24 * 3600
 """Longest timer: ten years."""
 
-Id = Annotated[str, Field(min_length=1, max_length=MAX_ID)]
-Key = Annotated[str, Field(min_length=1, max_length=256)]
+Id = Annotated[str, Field(min_length=1, max_length=MAX_ID), AfterValidator(one_line)]
+Key = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(one_line)]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 Seconds = Annotated[int, Field(ge=0, le=MAX_SECONDS)]
-Metadata = Annotated[dict[str, Any], Field(max_length=MAX_METADATA)]
+Metadata = Annotated[dict[str, Any], Field(max_length=MAX_METADATA), AfterValidator(json_value)]
 
 
 class Problem(BaseModel):
@@ -291,7 +292,7 @@ class ResolveIn(Asked):
     resolved_by: Key = "manual"
 
 
-Addresses = Annotated[dict[str, Annotated[list[Key], Field(max_length=100)]], Field(max_length=32)]
+Addresses = Annotated[dict[Key, Annotated[list[Key], Field(max_length=100)]], Field(max_length=32)]
 
 
 class IdentityIn(Asked):
@@ -304,7 +305,7 @@ class IdentityIn(Asked):
     phone: Key | None = None
     channel_addresses: Addresses = Field(default_factory=dict)
     external_id: Key | None = None
-    external_ids: dict[str, Key] = Field(default_factory=dict, max_length=32)
+    external_ids: dict[Key, Key] = Field(default_factory=dict, max_length=32)
     metadata: Metadata = Field(default_factory=dict)
 
 
@@ -316,7 +317,7 @@ class IdentityPatch(Asked):
     phone: Key | None = None
     channel_addresses: Addresses | None = None
     external_id: Key | None = None
-    external_ids: Annotated[dict[str, Key], Field(max_length=32)] | None = None
+    external_ids: Annotated[dict[Key, Key], Field(max_length=32)] | None = None
     metadata: Metadata | None = None
 
 
@@ -338,7 +339,7 @@ class EventIn(Asked):
     response_visibility: Key | None = None
     addressed_to: Annotated[list[Id], Field(max_length=32)] | None = None
     parent_event_id: Id | None = None
-    idempotency_key: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    idempotency_key: Id | None = None
     metadata: Metadata = Field(default_factory=dict)
 
 

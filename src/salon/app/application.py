@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from fastapi import FastAPI
+from fastapi.exceptions import WebSocketRequestValidationError
 from starlette.middleware.cors import CORSMiddleware
 
+from salon.app.bodies import Bodies, BodyLimits
 from salon.app.credentials import AttemptLimiter, Credentials
 from salon.app.house import House
-from salon.app.middleware import LastResort, SecurityMiddleware
+from salon.app.middleware import LastResort, SecurityMiddleware, refuse_query
 from salon.app.openapi import describe
 from salon.app.problems import install
 from salon.app.recordings import Recordings
@@ -63,6 +65,7 @@ def create_app(
         redoc_url=None,
     )
     install(app)
+    app.add_exception_handler(WebSocketRequestValidationError, refuse_query)
     describe(app, gate.open_paths)
     app.state.house, app.state.gate, app.state.acceptor = house, gate, acceptor
     app.include_router(operations(house))
@@ -90,10 +93,13 @@ def create_app(
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "X-API-Key", "Content-Type", "Last-Event-ID"],
         )
+    limits = BodyLimits.of(settings.max_body_bytes, settings.max_connections)
+    bodies = Bodies(limits, house.metrics.body_refused)
+    house.metrics.watch_bodies(lambda: bodies.awaited)
     app.add_middleware(
         SecurityMiddleware,
         gate=gate,
-        max_body=settings.max_body_bytes,
+        bodies=bodies,
         max_sockets=settings.max_connections,
     )
     return app

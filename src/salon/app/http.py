@@ -1,7 +1,8 @@
 """HTTP connections whose request heads are bounded, in size and in time.
 
 uvicorn's reader takes heads of any length and waits for them for ever: a client that never finishes
-its request would hold a connection, and one that sends on and on the memory.
+its request would hold a connection, and one that sends on and on the memory. So would one that has
+its answer and goes on with its body; what the application awaits, `bodies` bounds.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 MAX_HEAD_BYTES: Final = 64 * 1024
 HEAD_TIMEOUT_S: Final = 10.0
 """From the connection, or from the first byte of a later request, to the end of its head."""
+LINGER_S: Final = 10.0
+"""From the first byte after an answer that begins no request: the rest of a body, an empty line.
+uvicorn ends its own wait for the next request at any byte."""
 _TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-type: text/plain; charset=utf-8\r\ncontent-length: 28\r\nconnection: close\r\n\r\n"
@@ -33,12 +37,16 @@ class BoundedHttp(HttpToolsProtocol):
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._head_is_in()
+        self._end_wait()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if not self._in_head or self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if not self._in_head:
+            if self._deadline is None and self.cycle is not None and self.cycle.response_complete:
+                self._await(LINGER_S)
             return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
@@ -51,15 +59,19 @@ class BoundedHttp(HttpToolsProtocol):
             self._await_head()
 
     def on_headers_complete(self) -> None:
-        self._head_is_in()
+        self._end_wait()
+        self._in_head = False
         super().on_headers_complete()
 
     def _await_head(self) -> None:
         self._in_head, self._head_bytes = True, 0
-        self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self._too_slow)
+        self._await(HEAD_TIMEOUT_S)
 
-    def _head_is_in(self) -> None:
-        self._in_head = False
+    def _await(self, seconds: float) -> None:
+        self._end_wait()
+        self._deadline = self.loop.call_later(seconds, self._too_slow)
+
+    def _end_wait(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

@@ -82,6 +82,12 @@ class Metrics:
             "Samples the detector had no room for, since start",
             registry=own,
         )
+        self._awaited = Gauge(
+            "salon_http_bodies_awaited", "Bodies awaited of callers without a key", registry=own
+        )
+        self._bodies = Counter(
+            "salon_http_bodies_refused", "Bodies not awaited longer", ["status"], registry=own
+        )
 
     def watch_calls(self, calls: Callable[[], int], max_calls: int) -> None:
         """Ask `calls` for the number of calls whenever it is wanted."""
@@ -93,6 +99,13 @@ class Metrics:
 
     def call_refused(self, status: int) -> None:
         self._refused.labels(str(status)).inc()
+
+    def watch_bodies(self, awaited: Callable[[], int]) -> None:
+        """Ask `awaited` for the number of bodies awaited whenever it is wanted."""
+        self._awaited.set_function(awaited)
+
+    def body_refused(self, status: int) -> None:
+        self._bodies.labels(str(status)).inc()
 
     def vad_batch(self, size: int) -> None:
         self._batch.observe(size)

@@ -6,13 +6,17 @@ import logging
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
+from fastapi.exceptions import WebSocketRequestValidationError
 from starlette.datastructures import MutableHeaders
-from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
-from salon.app.problems import problem
-from salon.app.security import Asked, Gate
+from salon.app.bodies import Bodies, Body
+from salon.app.problems import problem, wrong_form
+from salon.app.security import WEBHOOKS, Asked, Gate
+from salon.base import Principal
 from salon.transport.sockets import Refusal
 
 _log = logging.getLogger("salon.app")
@@ -54,18 +58,13 @@ class LastResort:
 
         try:
             await self.app(scope, receive, counted)
+        except ClientDisconnect:
+            _log.debug("%s %s: gone before its end", scope["method"], scope["path"])
         except Exception:  # the outer edge of a request
             if started:
                 raise
             _log.exception("%s %s failed", scope["method"], scope["path"])
             await problem(500, "the server failed", "internal")(scope, receive, send)
-
-
-class BodyTooLarge(HTTPException):
-    """More bytes came than `SALON_MAX_BODY_BYTES` allows."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(413, f"the body may hold at most {limit} bytes")
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
@@ -93,15 +92,15 @@ def token_of(scope: Scope) -> str:
 
 
 class SecurityMiddleware:
-    """Host, origin, credential, body size, and the number of WebSockets; adds security headers.
+    """Host, origin, credential, bodies, and the number of WebSockets; adds security headers.
 
     The `Principal` stands in ``scope["state"]["principal"]`` for whoever is let in.
     """
 
-    def __init__(self, app: ASGIApp, *, gate: Gate, max_body: int, max_sockets: int) -> None:
+    def __init__(self, app: ASGIApp, *, gate: Gate, bodies: Bodies, max_sockets: int) -> None:
         self.app = app
         self._gate = gate
-        self._max_body = max_body
+        self._bodies = bodies
         self._max_sockets = max_sockets
         self.sockets = 0
 
@@ -120,15 +119,21 @@ class SecurityMiddleware:
         if refusal is not None:
             await _answer(refusal)(scope, receive, send)
             return
-        scope.setdefault("state", {})["principal"] = self._gate.principal(asked)
-        await self.app(scope, _limited(receive, self._max_body), send)
+        principal = self._gate.principal(asked)
+        scope.setdefault("state", {})["principal"] = principal
+        body = Body(self._bodies, receive, send, _stranger(asked, principal))
+        try:
+            await self.app(scope, body.receive, body.send)
+        finally:
+            body.close()
 
     def _refuse_length(self, headers: Mapping[str, str]) -> Refusal | None:
         length = headers.get("content-length", "0")
         if not length.isdigit():
             return Refusal(400, "Content-Length is not a number")
-        if int(length) > self._max_body:
-            return Refusal(413, f"the body may hold at most {self._max_body} bytes")
+        limit = self._bodies.limits.size
+        if int(length) > limit:
+            return Refusal(413, f"the body may hold at most {limit} bytes")
         return None
 
     async def _websocket(
@@ -155,6 +160,19 @@ async def refuse_socket(refusal: Refusal, scope: Scope, receive: Receive, send: 
         await send({"type": "websocket.close", "code": 1008, "reason": refusal.message[:120]})
 
 
+async def refuse_query(socket: WebSocket, error: Exception) -> None:
+    """Answer an upgrade whose query has the wrong form."""
+    assert isinstance(error, WebSocketRequestValidationError)
+    refusal = Refusal(422, wrong_form(error))
+    await refuse_socket(refusal, socket.scope, socket.receive, socket.send)
+
+
+def _stranger(asked: Asked, principal: Principal | None) -> str | None:
+    """The address of whoever has shown no key; what is posted by providers proves itself later."""
+    keyed = principal is not None and principal.grant is None
+    return None if keyed and not asked.path.startswith(WEBHOOKS) else asked.client or ""
+
+
 def _answer(refusal: Refusal) -> JSONResponse:
     return problem(refusal.status, refusal.message, headers=refusal.headers)
 
@@ -168,21 +186,5 @@ def _with_page_headers(send: Send, *, secure: bool) -> Send:
             if secure:
                 headers.setdefault("Strict-Transport-Security", "max-age=86400")
         await send(message)
-
-    return wrapped
-
-
-def _limited(receive: Receive, limit: int) -> Receive:
-    """Counts a body that names no length."""
-    seen = 0
-
-    async def wrapped() -> Message:
-        nonlocal seen
-        message = await receive()
-        if message["type"] == "http.request":
-            seen += len(message.get("body", b""))
-            if seen > limit:
-                raise BodyTooLarge(limit)
-        return message
 
     return wrapped

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Final
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, ValidationException
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
@@ -30,6 +30,7 @@ STATUS: Final[Mapping[str, int]] = {
     "target_event_not_found": 404,
     # there is, and it is not to be had now
     "room_closed": 409,
+    "room_deadlock": 409,
     "event_refused": 409,
     "room_exists": 409,
     "identity_exists": 409,
@@ -142,10 +143,15 @@ async def _plain(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _wrong_form(request: Request, error: Exception) -> JSONResponse:
-    """What is wrong, in words, without what was sent: that may be a mistyped key."""
     del request
-    faults = error.errors() if isinstance(error, RequestValidationError) else []
+    assert isinstance(error, ValidationException)
+    return problem(422, wrong_form(error))
+
+
+def wrong_form(error: ValidationException) -> str:
+    """What is wrong, in words, without what was sent: that may be a mistyped key."""
     words = "; ".join(
-        f"{'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}" for fault in faults
+        f"{'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}"
+        for fault in error.errors()
     )
-    return problem(422, words[:2000] or "the request has the wrong form")
+    return words[:2000] or "the request has the wrong form"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from salon.app.access import stamp_of
+from salon.app.fit import UnfitError, one_line
 from salon.app.guests import Guests, path_id, shown_name
 from salon.app.house import TextPeer
 from salon.app.idempotency import scoped_key, shown_key
@@ -23,6 +25,9 @@ HISTORY = 50
 MAX_HISTORY = 200
 MAX_TEXT = 8000
 """Longest message, characters."""
+MAX_KEY = 128
+
+_log = logging.getLogger("salon.app")
 
 
 class _Refused(Exception):
@@ -192,14 +197,17 @@ class RoomSockets:
         while True:
             try:
                 message = await peer.receive()
-                await self._check_room(seat)
-                await self._take(seat, connection, message, writes)
             except ValueError as error:
                 _complain(connection, "bad_message", str(error))
-            except _Refused as error:
+                continue
+            try:
+                await self._check_room(seat)
+                await self._take(seat, connection, message, writes)
+            except (_Refused, SalonError) as error:
                 _complain(connection, error.code, str(error))
-            except SalonError as error:
-                _complain(connection, error.code, str(error))
+            except ValueError as error:  # its words may be those of the database
+                _log.info("a message in room %r was not taken: %s", seat.room_id, error)
+                _complain(connection, "bad_message", "the message cannot be stored")
 
     async def _take(self, seat: _Seat, connection: Connection, message: Any, writes: bool) -> None:
         if not isinstance(message, dict):
@@ -223,8 +231,10 @@ class RoomSockets:
             raise _Refused("bad_message", "a message needs text")
         if len(text) > MAX_TEXT:
             raise _Refused("too_long", f"a message has at most {MAX_TEXT} characters")
-        if key is not None and (not isinstance(key, str) or not 0 < len(key) <= 128):
-            raise _Refused("bad_message", "idempotency_key has 1 to 128 characters")
+        if key is not None and not _fit_key(key):
+            raise _Refused(
+                "bad_message", "idempotency_key has 1 to 128 characters, no control characters"
+            )
         key = scoped_key(seat.principal, seat.participant_id, key)
         refusal = await self._channel.say(connection, text.strip(), idempotency_key=key)
         if refusal is not None:
@@ -252,6 +262,13 @@ def _with_own_keys(message: dict[str, Any], participant_id: str) -> dict[str, An
         case "history":  # an observer has shown the keys already
             return message | {"events": [own(event, str) for event in message["events"]]}
     return message
+
+
+def _fit_key(key: Any) -> bool:
+    try:
+        return isinstance(key, str) and 0 < len(one_line(key)) <= MAX_KEY
+    except UnfitError:
+        return False
 
 
 def _complain(connection: Connection, code: str, message: str) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Literal
 
 from salon.base import SYSTEM_CLOCK, Clock, ConfigurationError
-from salon.channels.ai_hooks import TurnHooks
+from salon.channels.ai_hooks import DETACHED, ROOM_ENDED, TurnHooks
 from salon.channels.ai_human import HumanInput, TurnClock
 from salon.channels.ai_prompt import (
     catch_up,
@@ -123,6 +123,11 @@ class AIChannel(Channel):
             raise ConfigurationError(f"agent {channel_id!r} has nobody to answer: pass provider=")
         if respond not in ("always", "addressed"):
             raise ConfigurationError(f"respond={respond!r}: it is 'always' or 'addressed'")
+        if not isinstance(human_input_handler, HumanInputToolHandler | None):
+            raise ConfigurationError(
+                f"human_input_handler={human_input_handler!r}: it is a HumanInputToolHandler, "
+                "which says what tools ask a person; its handler= is a HumanInputHandler"
+            )
         self._provider = provider
         self._fallback = fallback_provider
         self.name = name or channel_id
@@ -174,6 +179,12 @@ class AIChannel(Channel):
 
     def bind(self, kit: RoomKit) -> None:
         self._hooks.bind(kit)
+
+    async def on_room_detached(self, room_id: str) -> None:
+        self._human.end(room_id, DETACHED)
+
+    def on_room_ended(self, room_id: str, how: str) -> None:
+        self._human.end(room_id, ROOM_ENDED.format(how))
 
     async def close(self) -> None:
         async with AsyncExitStack() as all_of_it:  # even if one of them fails
@@ -238,7 +249,7 @@ class AIChannel(Channel):
         parts = run_with_tools(
             self.provider,
             request,
-            self._guarded(partial(self._serve, turn, clock), request.tools, room_id),
+            self._guarded(partial(self._serve, turn, clock, report), request.tools, room_id),
             max_rounds=self._max_rounds,
             timeout=self._loop_timeout,
             silence=self._silence_timeout,
@@ -263,12 +274,14 @@ class AIChannel(Channel):
                 metadata["thinking"] = kept
         await self._completed(report, "".join(said), room_id, self._clock.monotonic() - began)
 
-    async def _serve(self, turn: _Turn, clock: TurnClock, call: AIToolCall) -> AIToolResult | None:
+    async def _serve(
+        self, turn: _Turn, clock: TurnClock, report: LoopReport, call: AIToolCall
+    ) -> AIToolResult | None:
         """Run a call, or let a person answer it."""
         if not self._human.serves(call.name):
             return await self._tools.serve(call)
         actor = turn.event.source.participant_id
-        return await self._human.serve(call, turn.event.room_id, actor, clock)
+        return await self._human.serve(call, turn.event.room_id, actor, clock, report)
 
     async def _asked(self, turn: _Turn) -> AIContext | None:
         """The request as the hooks leave it, or None if one of them wants no answer."""

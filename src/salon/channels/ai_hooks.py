@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
+from salon.core.errors import RoomNotFoundError
 from salon.core.hooks import HookOutcome
 from salon.core.kit import RoomKit
 from salon.core.observers import Observers
 from salon.models import HookTrigger, Observation, Task
 
 _log = logging.getLogger("salon.channels.ai")
+
+ROOM_ENDED = "the room was {}"
+DETACHED = "the agent was detached from the room"
 
 _CLOSING_S = 5.0
 
@@ -29,17 +34,33 @@ class TurnHooks:
         self._observers = Observers(kit.hooks)
 
     async def run(self, trigger: HookTrigger, room_id: str, payload: Any) -> HookOutcome:
-        """Let the hooks of a SYNC trigger decide, or those of an ASYNC one know. Raises
-        `RoomNotFoundError`."""
+        """Let the hooks of a SYNC trigger decide, or those of an ASYNC one know. Those of a room
+        that is gone refuse everything."""
         if self.kit is None:
             return HookOutcome(payload)
-        return await self.kit.run_hooks(trigger, room_id, payload)
+        try:
+            return await self.kit.run_hooks(trigger, room_id, payload)
+        except RoomNotFoundError:
+            return HookOutcome(payload, blocked=True, reason=ROOM_ENDED.format("deleted"))
 
     async def tell(self, trigger: HookTrigger, room_id: str, payload: Any) -> None:
         """Tell the ASYNC hooks of a SYNC trigger how it ended; nobody waits for them."""
         kit, observers = self.kit, self._observers
         if kit is not None and observers is not None and kit.hooks.wants(trigger, room_id):
-            observers.tell(trigger, payload, await kit.context(room_id))
+            with suppress(RoomNotFoundError):
+                observers.tell(trigger, payload, await kit.context(room_id))
+
+    async def over(self, room_id: str, channel_id: str) -> str | None:
+        """Why an agent can say nothing in a room any more, or None."""
+        if self.kit is None:
+            return None
+        try:
+            context = await self.kit.context(room_id)
+        except RoomNotFoundError:
+            return ROOM_ENDED.format("deleted")
+        if not context.room.status.accepts_events:
+            return ROOM_ENDED.format(context.room.status.value)
+        return DETACHED if context.binding(channel_id) is None else None
 
     def emit(self, name: str, *, room_id: str, channel_id: str, **data: Any) -> None:
         """Tell the listeners of the framework (R169)."""

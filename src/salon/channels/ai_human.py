@@ -10,9 +10,11 @@ from salon.channels.ai_hooks import TurnHooks
 from salon.core.errors import HumanInputRejectedError
 from salon.core.ports.ai import AITool, AIToolCall, AIToolResult
 from salon.models import ChannelType, HookTrigger, PendingInputEvent
+from salon.providers.toolloop import LoopReport
 from salon.tools import HumanInputToolHandler
 
 ENDED = "the agent was closed"
+ENDED_WITH_ROOM = "room_ended"
 
 
 class TurnClock(Clock):
@@ -51,7 +53,8 @@ class TurnClock(Clock):
 class HumanInput:
     """Asks people for one channel, and tells its hooks of what is asked.
 
-    Of a request the hooks hear when it can be answered already, and nobody waits for them.
+    Of a request the hooks hear when it can be answered already, and nobody waits for them. It ends
+    with its room, and so does its turn: what came of it could be said nowhere.
     """
 
     def __init__(
@@ -61,7 +64,10 @@ class HumanInput:
         self._hooks = hooks
         self._channel_id = channel_id
         self._scope = TaskScope(f"questions of {channel_id}")
-        self._open: set[str] = set()
+        self._open: dict[str, str] = {}
+        """The room of each request."""
+        self._over: set[str] = set()
+        """Those of them whose answer would go nowhere."""
         self._closed = False
 
     @property
@@ -74,9 +80,15 @@ class HumanInput:
         return self._tools is not None and name in self._tools.tool_names
 
     async def serve(
-        self, call: AIToolCall, room_id: str, actor_id: str | None, clock: TurnClock
+        self,
+        call: AIToolCall,
+        room_id: str,
+        actor_id: str | None,
+        clock: TurnClock,
+        report: LoopReport | None = None,
     ) -> AIToolResult | None:
-        """What a person answers, or in words why nobody did; None if the call asks nobody."""
+        """What a person answers, or in words why nobody did; None if the call asks nobody. Of a
+        turn that has nowhere to go on, `report` says how it ended."""
         if self._tools is None or not self.serves(call.name):
             return None
         if self._closed:
@@ -85,7 +97,7 @@ class HumanInput:
 
         def announce(event: PendingInputEvent) -> None:
             asked.append(event.pending_id)
-            self._open.add(event.pending_id)
+            self._open[event.pending_id] = event.room_id
             self._scope.spawn(self._tell(event), name=event.pending_id)
 
         try:
@@ -105,11 +117,20 @@ class HumanInput:
         except HumanInputRejectedError as error:
             return _failed(call, f"was rejected: {error}")
         finally:
-            self._open.difference_update(asked)
+            if report is not None and self._over.intersection(asked):
+                report.end = ENDED_WITH_ROOM
+            for pending_id in asked:
+                self._open.pop(pending_id, None)
+                self._over.discard(pending_id)
         return AIToolResult(call.id, answer)
 
     async def _tell(self, event: PendingInputEvent) -> None:
-        """Run the hooks. A block rejects what is still open; an answer that is there stays."""
+        """Run the hooks. A block rejects what is still open; an answer that is there stays. In a
+        room that ended before there was a request, nobody is asked."""
+        over = await self._hooks.over(event.room_id, self._channel_id)
+        if over is not None:
+            self._give_up(event.pending_id, over)
+            return
         outcome = await self._hooks.run(HookTrigger.ON_USER_INPUT_REQUIRED, event.room_id, event)
         if outcome.blocked and self._tools is not None:
             self._tools.handler.reject(event.pending_id, outcome.reason or "")
@@ -123,6 +144,17 @@ class HumanInput:
             allowed=not outcome.blocked,
             reason=outcome.reason,
         )
+
+    def end(self, room_id: str, reason: str) -> None:
+        """Nothing can be said in a room any more: what is asked for it is rejected."""
+        for pending_id, where in tuple(self._open.items()):
+            if where == room_id:
+                self._give_up(pending_id, reason)
+
+    def _give_up(self, pending_id: str, reason: str) -> None:
+        if self._tools is not None and pending_id in self._open:
+            self._over.add(pending_id)
+            self._tools.handler.reject(pending_id, reason)
 
     async def close(self) -> None:
         """Reject what this channel asked and stop telling of it. Others who share the handler go

@@ -41,16 +41,29 @@ def words_of(content: EventContent) -> str:
 
 def view_of(reader: str, event: RoomEvent, context: RoomContext) -> RoomContext:
     """The room as `reader` may know it when it answers `event`: what was said before it, and its
-    own answers since (R80, R236)."""
+    own answers since (R80, R236), but not to this: when it answers anew, the question is the last
+    word."""
     seen = history_for(reader, context.recent_events, context.bindings)
+    answers = _followed(event, context.recent_events)
     return replace(
         context,
         recent_events=tuple(
             past
             for past in seen
-            if past.id == event.id or past.index < event.index or past.source.channel_id == reader
+            if past.id == event.id
+            or past.index < event.index
+            or (past.source.channel_id == reader and past.id not in answers)
         ),
     )
+
+
+def _followed(event: RoomEvent, later: Iterable[RoomEvent]) -> set[str]:
+    """The ids of what was said in answer to an event, and to these answers; its own as well."""
+    found = {event.id}
+    for answer in later:
+        if answer.responds_to in found:
+            found.add(answer.id)
+    return found
 
 
 def name_of(event: RoomEvent, context: RoomContext) -> str | None:

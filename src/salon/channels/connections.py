@@ -167,6 +167,10 @@ class CallbackConnections:
         followers = self._in_room.get(room_id, {}).values()
         return [reader for reader in followers if reader.reads(room_id, organization_id)]
 
+    def has_readers(self, room_id: str) -> bool:
+        """Whether anybody is in a room."""
+        return bool(self._in_room.get(room_id))
+
     def has_streaming_readers(self, room_id: str) -> bool:
         """Whether anybody in a room takes answers while they form."""
         return any(

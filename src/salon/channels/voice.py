@@ -162,7 +162,10 @@ class VoiceChannel(Channel):
 
     def accepts_stream(self, binding: ChannelBinding) -> bool:
         """Somebody is there to listen."""
-        return bool(self._rooms.get(binding.room_id))
+        return self.reaches(binding.room_id)
+
+    def reaches(self, room_id: str) -> bool:
+        return bool(self._rooms.get(room_id))
 
     def bind(self, kit: RoomKit) -> None:
         """Work for this framework; called once at start."""

@@ -292,6 +292,9 @@ class WebSocketChannel(Channel):
         """A room was deleted: who was registered for it alone leaves; returns their ids."""
         return self._callbacks.end_room(room_id)
 
+    def reaches(self, room_id: str) -> bool:
+        return room_id in self._rooms or self._callbacks.has_readers(room_id)
+
     def rooms_for(self, connection_id: str) -> set[str]:
         """What a registered connection follows."""
         return self._callbacks.rooms_for(connection_id)
@@ -406,7 +409,8 @@ class WebSocketChannel(Channel):
             self.disconnect(connection)
         self._live.pop(room_id, None)
         for key in [key for key in self._streams if key[0] == room_id]:
-            self._streams.pop(key).abandon()
+            ending = self._streams.pop(key).finish(None, None)  # nobody waits for slow readers
+            self._showing.spawn(ending, name=f"end of {key[1]}")
 
     def _begin(self, room_id: str, start: Message) -> _Live:
         answers = self._live.setdefault(room_id, {})

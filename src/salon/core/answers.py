@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Protocol
 
 from salon.base import ConfigurationError, IdFactory, SalonError, new_id
+from salon.core.changes import RoomChanges
 from salon.core.context import Contexts
 from salon.core.delivery import RootCall
 from salon.core.effects import SideEffects
 from salon.core.errors import RoomKitError, RoomNotFoundError
 from salon.core.framework import FrameworkEvents
 from salon.core.hooks import HookRegistry
+from salon.core.passes import Committed, Pass
 from salon.core.permissions import effective_scope, may_deliver, targets, write_refusal
 from salon.core.ports.channel import Channel
 from salon.core.ports.telemetry import SpanKind
 from salon.core.registry import ChannelRegistry
 from salon.core.streaming import StreamResult, StreamTee, bounded
 from salon.core.telemetry import NO_TRACER, ActiveSpan, Tracer
-from salon.core.timeline import Committed, Pass
+from salon.core.tenancy import Meant
 from salon.models import (
     ChannelBinding,
     ChannelCategory,
@@ -52,7 +55,7 @@ class Passes(Protocol):
 
     async def run(self, item: Pass) -> Committed: ...
 
-    async def record(self, event: RoomEvent) -> RoomEvent | None: ...
+    async def record(self, event: RoomEvent, *, meant: Meant = ...) -> RoomEvent | None: ...
 
 
 class Answers:
@@ -67,6 +70,7 @@ class Answers:
         framework: FrameworkEvents,
         effects: SideEffects,
         timeline: Callable[[], Passes],
+        changes: RoomChanges | None = None,
         max_chain_depth: int = 5,
         ids: IdFactory = new_id,
         tracer: Tracer = NO_TRACER,
@@ -77,20 +81,21 @@ class Answers:
         self._framework = framework
         self._effects = effects
         self._timeline = timeline
+        self._changes = changes or RoomChanges()
         self._max_depth = max(1, max_chain_depth)
         self._ids = ids
         self._tracer = tracer
 
-    async def ask(self, event: RoomEvent, binding: ChannelBinding, root: RootCall) -> None:
-        """Run in the agent's lane. What the agent raises is reported, not raised."""
+    async def ask(
+        self, event: RoomEvent, binding: ChannelBinding, root: RootCall, made: datetime
+    ) -> None:
+        """Run in the agent's lane. What the agent raises is reported, not raised. Nothing comes of
+        it once the room that was `made` then is gone (R211)."""
         channel = self._channels.find(binding.channel_id)
         if channel is None:
             return
-        try:
-            context = await self._contexts.build(event.room_id)
-        except RoomNotFoundError:
-            return
-        if not context.room.status.accepts_events:
+        context = await self._contexts.again(event.room_id, made)
+        if context is None or not context.room.status.accepts_events:
             return
         try:
             with self._tracer.span(
@@ -104,7 +109,7 @@ class Answers:
                 if output.response_stream is None:
                     span.set_attribute("llm.answered", output.responded)
                     span.end()
-                await self._effects.keep_output(event.room_id, output)
+                await self._effects.keep_output(event.room_id, output, made=made)
                 await self._take(event, channel, output, context, root, span)
         except asyncio.CancelledError:
             current = asyncio.current_task()
@@ -136,21 +141,24 @@ class Answers:
             descent["source"] = answer.source.model_copy(update=own)
             if answer.id in taken:  # made from another event
                 descent |= {"id": self._ids(), "idempotency_key": None}
-            await self._reenter(bounded(answer.model_copy(update=descent)), root)
+            await self._reenter(bounded(answer.model_copy(update=descent)), root, context)
         if output.response_stream is None:
             return
-        context = await self._contexts.build(trigger.room_id)  # it may have thought for long
-        refusal = write_refusal(context.binding(channel.channel_id))
-        if not context.room.status.accepts_events:
-            refusal = "room_closed"
-        if refusal is not None or self._too_deep(trigger):
+        # it may have thought for long
+        now = await self._contexts.again(trigger.room_id, context.room.created_at)
+        refused = (
+            now is None
+            or not now.room.status.accepts_events
+            or write_refusal(now.binding(channel.channel_id)) is not None
+        )
+        if now is None or refused or self._too_deep(trigger):
             closing = getattr(output.response_stream, "aclose", None)
             if closing is not None:
                 await closing()
-            if refusal is None:
-                await self._reenter(self._announce(trigger, channel, context), root)
+            if now is not None and not refused:
+                await self._reenter(self._announce(trigger, channel, now), root, now)
             return
-        await self._stream(trigger, channel, output, context, root, span)
+        await self._stream(trigger, channel, output, now, root, span)
 
     async def _stream(
         self,
@@ -164,8 +172,15 @@ class Answers:
         assert output.response_stream is not None
         announced = self._announce(trigger, channel, context)
         announced = announced.model_copy(update={"metadata": dict(output.response_metadata)})
-        tee = StreamTee(announced, lambda: self._listeners(announced), context)
-        result = await tee.run(output.response_stream)
+        made = context.room.created_at
+        tee = StreamTee(
+            announced,
+            lambda: self._listeners(announced, made),
+            context,
+            lambda: self._readers(announced, made),
+        )
+        with self._changes.watched(announced.room_id, tee.look_again):
+            result = await tee.run(output.response_stream)
         if result.error is not None:
             span.record_error(result.error)
         span.set_attribute("llm.answered", bool(result.text.strip()))
@@ -179,7 +194,7 @@ class Answers:
                 update={"content": TextContent(body=result.text), "metadata": metadata}
             )
             committed = await self._reenter(
-                answer, root, announced=announced, streamed=frozenset(tee.taken)
+                answer, root, context, announced=announced, streamed=frozenset(tee.taken)
             )
         left = [sink for sink in tee.chosen if sink[1].channel_id in tee.taken - committed.targets]
         await self._not_stored(announced, left, result)
@@ -204,32 +219,33 @@ class Answers:
             except Exception:  # noqa: BLE001 - the others have to be told as well (R131)
                 _log.exception("channel %s failed to end an answer", channel.channel_id)
 
-    async def _listeners(self, announced: RoomEvent) -> list[tuple[Channel, ChannelBinding]]:
-        """Who gets an answer live, as the room is when its first words are there (R124)."""
-        try:
-            context = await self._contexts.build(announced.room_id)
-        except RoomNotFoundError:
-            return []
-        gone = not context.room.status.accepts_events
-        if gone or write_refusal(context.binding(announced.source.channel_id)) is not None:
-            return []  # it will be refused
-        return self._sinks(announced, context)
-
-    def _sinks(
-        self, announced: RoomEvent, context: RoomContext
+    async def _listeners(
+        self, announced: RoomEvent, made: datetime
     ) -> list[tuple[Channel, ChannelBinding]]:
+        """Who gets an answer live, as the room is when its first words are there (R124)."""
         found = []
-        for binding in targets(announced, context.bindings):
+        for binding in await self._readers(announced, made):
             channel = self._channels.find(binding.channel_id)
             if (
                 channel is not None
-                and binding.category is ChannelCategory.TRANSPORT
-                and may_deliver(binding)
                 and channel.supports_streaming_delivery
                 and channel.accepts_stream(binding)
             ):
                 found.append((channel, binding))
         return found
+
+    async def _readers(self, announced: RoomEvent, made: datetime) -> list[ChannelBinding]:
+        """Through whom people may have an answer, as the room is now."""
+        context = await self._contexts.again(announced.room_id, made)
+        if context is None or not context.room.status.accepts_events:
+            return []
+        if write_refusal(context.binding(announced.source.channel_id)) is not None:
+            return []  # it will be refused
+        return [
+            binding
+            for binding in targets(announced, context.bindings)
+            if binding.category is ChannelCategory.TRANSPORT and may_deliver(binding)
+        ]
 
     def _announce(self, trigger: RoomEvent, channel: Channel, context: RoomContext) -> RoomEvent:
         """The answer before it has words; its id is the stored event's id."""
@@ -274,11 +290,13 @@ class Answers:
         self,
         answer: RoomEvent,
         root: RootCall,
+        context: RoomContext,
         *,
         announced: RoomEvent | None = None,
         streamed: frozenset[str] = frozenset(),
     ) -> Committed:
-        """A pass of its own for an answer (R146, R148, R151)."""
+        """A pass of its own for an answer (R146, R148, R151), into the room of `context` only:
+        nothing comes of it if that is gone (R211)."""
         root.reentries += 1
         refuse = None
         if answer.chain_depth > 1 and answer.chain_depth >= self._max_depth - 1:
@@ -300,9 +318,15 @@ class Answers:
             await self._effects.keep((), [_too_long(answer)])
         elif root.reentries > self._max_depth * 10:
             refuse = LOOP_CAP
-        committed = await self._timeline().run(
-            Pass(answer, root, refuse=refuse, announced=announced, streamed=streamed)
-        )
+        meant = Meant(made=context.room.created_at)
+        try:
+            committed = await self._timeline().run(
+                Pass(
+                    answer, root, refuse=refuse, announced=announced, streamed=streamed, meant=meant
+                )
+            )
+        except RoomNotFoundError:
+            return Committed(None, "room_not_found")
         if committed.event is not None and not (committed.blocked or committed.duplicate):
             root.answers.append(committed.event)
         if committed.delivered is not None:
@@ -329,6 +353,9 @@ class Answers:
             extra={"room_id": event.room_id, "event_id": event.id, "channel_id": channel_id},
         )
         root.error = root.error or error
+        made = context.room.created_at
+        if await self._contexts.again(event.room_id, made) is None:
+            return  # nobody is there to be told
         what = "finish its answer" if begun else "answer"
         note = RoomEvent(
             room_id=event.room_id,
@@ -346,7 +373,7 @@ class Answers:
                 "channel_id": channel_id,
             },
         )
-        await self._timeline().record(note)
+        await self._timeline().record(note, meant=Meant(made=made))
         await self._hooks.observe(HookTrigger.ON_ERROR, note, context)
 
 

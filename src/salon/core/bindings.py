@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from salon.base import SYSTEM_CLOCK, Clock, unbroken
+from salon.core.changes import Changed
 from salon.core.context import Contexts
 from salon.core.effects import DETACHED_KEY
 from salon.core.errors import ChannelNotFoundError, RoomNotFoundError
@@ -64,7 +65,9 @@ class Bindings:
         timeline: Callable[[], Recorder],
         clock: Clock = SYSTEM_CLOCK,
         settle: Settle = as_it_is,
+        changed: Changed = lambda room_id: None,
     ) -> None:
+        """`changed` is told of every binding that is written or removed."""
         self._store = store
         self._locks = locks
         self._channels = channels
@@ -75,6 +78,7 @@ class Bindings:
         )
         self._clock = clock
         self._tenancy = Tenancy(store, settle)
+        self._changed = changed
         self._notices = Lanes("binding notices")
 
     async def get(
@@ -233,7 +237,13 @@ class Bindings:
         binding = await self._store.get_binding(room_id, channel_id)
         if room is None or binding is None or binding != (admitted or binding):
             return False
-        event = await unbroken(self._unbind(room, channel_id))
+        try:
+            event = await unbroken(self._unbind(room, channel_id))
+        except BaseException:  # the timeline may take no entry: the channel is to know all the same
+            channel = self._channels.find(channel_id)
+            if channel and not await self._store.binding_exists(room_id, channel_id):
+                await channel.on_room_detached(room_id)
+            raise
         await self._detached(room_id, channel_id, event)
         return True
 
@@ -333,12 +343,14 @@ class Bindings:
 
     async def _write(self, binding: ChannelBinding) -> None:
         await self._store.add_binding(binding)
+        self._changed(binding.room_id)
 
     async def _unwrite(self, binding: ChannelBinding, before: ChannelBinding | None) -> None:
         if before is None:
             await self._store.remove_binding(binding.room_id, binding.channel_id)
         else:
             await self._store.add_binding(before)
+        self._changed(binding.room_id)
 
     async def _settled(self, room: Room, binding: ChannelBinding) -> RoomEvent:
         await self._set_detached(room, binding.channel_id, detached=False)
@@ -367,6 +379,7 @@ class Bindings:
         if revoked:
             await self._set_detached(room, channel_id, detached=True)
         await self._store.remove_binding(room.id, channel_id)
+        self._changed(room.id)
         return await self._records.write(
             room.id, EventType.CHANNEL_DETACHED, "channel_detached", channel_id=channel_id
         )
@@ -430,6 +443,7 @@ class Bindings:
         self, before: ChannelBinding, after: ChannelBinding, entry: _Entry | None
     ) -> RoomEvent | None:
         await self._store.update_binding(after)
+        self._changed(after.room_id)
         if entry is None:
             return None
         data: dict[str, Any] = dict(entry.data)

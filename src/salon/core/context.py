@@ -86,8 +86,23 @@ class Contexts:
         """The context of a room; raises `RoomNotFoundError`."""
         room = await self._store.get_room(room_id)
         if room is None:
+            self.forget(room_id)  # another process deleted it
             raise RoomNotFoundError(room_id)
         return await self.of(room)
+
+    async def again(self, room_id: str, made: datetime) -> RoomContext | None:
+        """The context of the room that was made then; None if it is gone, also if its id is
+        another room's by now (R211)."""
+        try:
+            context = await self.build(room_id)
+        except RoomNotFoundError:
+            return None
+        return context if context.room.created_at == made else None
+
+    def replaced(self, room: Room) -> bool:
+        """Whether another room under the id of this one was seen since. Nothing is read."""
+        known = self._rooms.get(room.id)
+        return known is not None and known.made != room.created_at
 
     async def roughly(self, room_id: str) -> RoomContext:
         """The context as it was last seen, which may be a moment ago; read only if there is none.

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from salon.core.context import Contexts
 from salon.core.effects import SideEffects
+from salon.core.errors import AgentBusyError
 from salon.core.framework import FrameworkEvents
 from salon.core.lanes import Lanes
 from salon.core.marks import DeliveredMarks, Planned
@@ -39,6 +42,9 @@ from salon.models import (
 )
 
 _log = logging.getLogger("salon.core.delivery")
+
+MAX_QUESTIONS = 1024
+"""Questions that may wait for one agent in one room; beyond, it is passed over."""
 
 
 @dataclass(slots=True, eq=False)
@@ -88,7 +94,8 @@ def agent_lane(room_id: str, channel_id: str) -> tuple[str, str]:
     return room_id, channel_id
 
 
-Ask = Callable[[RoomEvent, ChannelBinding, RootCall], Awaitable[None]]
+Ask = Callable[[RoomEvent, ChannelBinding, RootCall, datetime], Awaitable[None]]
+"""The last is when the room was made that the question belongs to."""
 
 
 class Delivery:
@@ -100,6 +107,7 @@ class Delivery:
         *,
         store: ConversationStore,
         channels: ChannelRegistry,
+        contexts: Contexts,
         observers: Observers,
         framework: FrameworkEvents,
         effects: SideEffects,
@@ -112,6 +120,7 @@ class Delivery:
     ) -> None:
         self._store = store
         self._channels = channels
+        self._contexts = contexts
         self._observers = observers
         self._framework = framework
         self._effects = effects
@@ -131,6 +140,12 @@ class Delivery:
         planned = self._marks.planned(item.context.room, item.event.index) if item.stored else None
         work = carried(lambda: self._broadcast(item, root, planned))
         return self.rooms.put(item.event.room_id, work)
+
+    def drop(self, room_id: str) -> None:
+        """The room is deleted: what it still owed ends with it (R211), but for what the caller is
+        part of."""
+        self.rooms.drop(room_id)
+        self.agents.drop_room(room_id)
 
     def waits_for_caller(self) -> bool:
         """Whether the caller is part of a delivery or an answer, in whatever room."""
@@ -162,6 +177,10 @@ class Delivery:
     async def _execute(
         self, item: DeliverySet, root: RootCall, planned: Planned | None
     ) -> Mapping[str, DeliveryResult]:
+        if self._contexts.replaced(item.context.room):  # another process deleted the room (R211)
+            if planned is not None:
+                self._marks.abandon(planned)
+            return {}
         told = [
             binding
             for binding in item.targets
@@ -182,13 +201,21 @@ class Delivery:
         finally:
             if planned is None:
                 pass
-            elif told or not asked:
+            elif self._contexts.replaced(item.context.room):
+                self._marks.abandon(planned)
+            elif not asked or self._reached(item.event.room_id, told):
                 await self._marks.done(planned)
             else:  # only agents had to do with it: it is done when they are
                 await self._marks.done_after(planned, asked)
         if not item.bare and item.event.status is not EventStatus.BLOCKED:
             self._observe(item)
         return results
+
+    def _reached(self, room_id: str, told: Sequence[ChannelBinding]) -> bool:
+        """Whether somebody was told. A line that nobody is on must not keep a question that no
+        agent answered yet from being asked again after a crash."""
+        channels = (self._channels.find(binding.channel_id) for binding in told)
+        return any(channel is not None and channel.reaches(room_id) for channel in channels)
 
     def _observe(self, item: DeliverySet) -> None:
         """What the event changed, AFTER_BROADCAST, and before it the observers of the decision
@@ -274,7 +301,8 @@ class Delivery:
             async with asyncio.timeout(self._timeout):
                 output = await channel.on_event(event, binding, item.context)
             if not item.bare:
-                await self._effects.keep_output(event.room_id, output)
+                made = item.context.room.created_at
+                await self._effects.keep_output(event.room_id, output, made=made)
         if binding.category is not ChannelCategory.TRANSPORT or not may_deliver(binding):
             return None
         output = await self._guard.run(
@@ -311,16 +339,30 @@ class Delivery:
                 from_agent = source is not None and source.category is ChannelCategory.INTELLIGENCE
             if not solicited(item.event, item.context.room, binding, from_agent=from_agent):
                 continue
-            question = self._put_question(item.event, binding, root)
+            lane = agent_lane(item.event.room_id, binding.channel_id)
+            if self.agents.waiting(lane) >= MAX_QUESTIONS:
+                self._pass_over(item.event, binding, root)
+                continue
+            question = self._put_question(item, binding, root)
             root.pending.append(question)
             asked.append(question)
 
+    def _pass_over(self, event: RoomEvent, binding: ChannelBinding, root: RootCall) -> None:
+        """An agent that is too far behind is not asked; people go on talking. It reads up on it
+        with its next question (R93)."""
+        channel_id = binding.channel_id
+        facts = {"room_id": event.room_id, "event_id": event.id, "channel_id": channel_id}
+        _log.warning("agent %s is too far behind to be asked", channel_id, extra=facts)
+        self._framework.emit("agent_busy", **facts)
+        root.error = root.error or AgentBusyError(channel_id, MAX_QUESTIONS)
+
     def _put_question(
-        self, event: RoomEvent, binding: ChannelBinding, root: RootCall
+        self, item: DeliverySet, binding: ChannelBinding, root: RootCall
     ) -> asyncio.Future[object]:
+        event, made = item.event, item.context.room.created_at
         return self.agents.put(
             agent_lane(event.room_id, binding.channel_id),
-            carried(lambda: self._ask(event, binding, root)),
+            carried(lambda: self._ask(event, binding, root, made)),
         )
 
     async def _report(self, item: DeliverySet, results: Mapping[str, DeliveryResult]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Final, TypeVar
 
 from salon.base import SalonError
@@ -55,8 +56,17 @@ class SideEffects:
             except (SalonError, ValueError, OSError):
                 _log.exception("observation %s was not stored", observation.id)
 
-    async def keep_output(self, room_id: str, output: ChannelOutput) -> None:
-        """Store what a channel gave back besides its answer, metadata as a patch of keys."""
+    async def keep_output(
+        self, room_id: str, output: ChannelOutput, *, made: datetime | None = None
+    ) -> None:
+        """Store what a channel gave back besides its answer, metadata as a patch of keys. Nothing
+        is kept if the room that was `made` then is gone (R211)."""
+        if not (output.tasks or output.observations or output.metadata_updates):
+            return
+        if made is not None:
+            room = await self._store.get_room(room_id)
+            if room is None or room.created_at != made:
+                return
         if output.tasks or output.observations:
             await self.keep(
                 [_here(task, room_id) for task in output.tasks],

@@ -5,6 +5,7 @@ SalonError
     ├── ProviderDeliveryError           a provider did not send (salon.models.errors)
     ├── RoomNotFoundError
     ├── RoomClosedError
+    ├── RoomDeadlockError               rooms that would wait for each other
     ├── InvalidEventError               text that is no Unicode, values nested too deep
     ├── EventRefusedError               an event was not taken, for a `reason`
     ├── ChannelNotRegisteredError
@@ -15,6 +16,7 @@ SalonError
     ├── IdentityNotFoundError
     ├── SourceAlreadyAttachedError
     ├── SourceNotFoundError
+    ├── AgentBusyError                  too many questions wait for an agent
     ├── HumanInputRejectedError         a person, or a hook, refused to answer an agent
     ├── PendingInputNotFoundError       no such question to a person, or no longer
     └── DuplicateIndexError             a store was asked to number two events alike
@@ -22,9 +24,12 @@ SalonError
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from salon.models.errors import ProviderDeliveryError, RoomKitError
 
 __all__ = [
+    "AgentBusyError",
     "ChannelAlreadyRegisteredError",
     "ChannelNotFoundError",
     "ChannelNotRegisteredError",
@@ -38,6 +43,7 @@ __all__ = [
     "PendingInputNotFoundError",
     "ProviderDeliveryError",
     "RoomClosedError",
+    "RoomDeadlockError",
     "RoomKitError",
     "RoomNotFoundError",
     "SourceAlreadyAttachedError",
@@ -51,6 +57,7 @@ class RoomNotFoundError(RoomKitError):
     code = "room_not_found"
 
     def __init__(self, room_id: str) -> None:
+        self.room_id = room_id
         super().__init__(f"there is no room {room_id!r}")
 
 
@@ -61,6 +68,19 @@ class RoomClosedError(RoomKitError):
 
     def __init__(self, room_id: str) -> None:
         super().__init__(f"room {room_id!r} is closed and takes no more events")
+
+
+class RoomDeadlockError(RoomKitError):
+    """The room is not to be had: who has it waits for a room that the caller has (R128)."""
+
+    code = "room_deadlock"
+
+    def __init__(self, room_id: str, held: Iterable[str]) -> None:
+        names = ", ".join(repr(name) for name in dict.fromkeys(held))
+        super().__init__(
+            f"room {room_id!r} waits for the caller, who has {names}: "
+            "they would wait for each other"
+        )
 
 
 class InvalidEventError(RoomKitError, ValueError):
@@ -149,6 +169,15 @@ class SourceNotFoundError(RoomKitError):
 
     def __init__(self, channel_id: str) -> None:
         super().__init__(f"channel {channel_id!r} has no source")
+
+
+class AgentBusyError(RoomKitError):
+    """An agent was not asked, because of the questions that wait for it in the room."""
+
+    code = "agent_busy"
+
+    def __init__(self, channel_id: str, waiting: int) -> None:
+        super().__init__(f"agent {channel_id!r} has {waiting} questions to answer already")
 
 
 class HumanInputRejectedError(RoomKitError, RuntimeError):

@@ -25,6 +25,11 @@ def check_event(event: RoomEvent) -> None:
             _check(text, MAX_DEPTH)
 
 
+def check_payload(payload: dict[str, Any]) -> None:
+    """The same of a map that is to be the raw payload of an event's source."""
+    _check(payload, MAX_DEPTH - 1)
+
+
 def _check(value: Any, left: int) -> None:
     if isinstance(value, str):
         if not value.isascii():

@@ -16,6 +16,7 @@ from salon.core.framework import FrameworkEvents
 from salon.core.identity.decision import Actions
 from salon.core.lanes import LaneClosedError
 from salon.core.observers import Observers
+from salon.core.passes import Committed, Pass
 from salon.core.ports.channel import Channel
 from salon.core.ports.locks import RoomLockManager
 from salon.core.ports.router import InboundRoomRouter
@@ -26,7 +27,8 @@ from salon.core.resilience import DeliveryGuard
 from salon.core.rooms import Rooms
 from salon.core.senders import NOT_ADMITTED, Sender, Senders
 from salon.core.telemetry import NO_TRACER, ActiveSpan, Tracer
-from salon.core.timeline import Committed, Pass, Timeline
+from salon.core.tenancy import Meant
+from salon.core.timeline import Timeline
 from salon.models import (
     AgentResponsePolicy,
     HookTrigger,
@@ -123,9 +125,46 @@ class Inbound:
         if room_id is None:
             committed = await self._at_home(channel, message, root, organization_id)
         else:
-            await self._named(channel, message, room_id, organization_id)
-            committed = await self._in_time(channel, message, room_id, root)
+            committed = await self._into(channel, message, room_id, root, organization_id)
         return await self.finish(committed, root, detached=detached)
+
+    async def _into(
+        self,
+        channel: Channel,
+        message: InboundMessage,
+        room_id: str,
+        root: RootCall,
+        organization_id: str | None,
+    ) -> Committed:
+        """Into the room that the caller names (R182). One that is deleted meanwhile, by whomever,
+        is as one that was never there; once."""
+        await self._named(channel, message, room_id, organization_id)
+        committed = await self._unless_gone(channel, message, room_id, root, organization_id)
+        if committed is not None:
+            return committed
+        await self._named(channel, message, room_id, organization_id)
+        return await self._in_time(channel, message, room_id, root, organization_id)
+
+    async def _unless_gone(
+        self,
+        channel: Channel,
+        message: InboundMessage,
+        room_id: str,
+        root: RootCall,
+        organization_id: str | None,
+        *,
+        routed: bool = False,
+    ) -> Committed | None:
+        """As `_in_time`; None if the room is not there any more, or another has its id."""
+        try:
+            return await self._in_time(
+                channel, message, room_id, root, organization_id, routed=routed
+            )
+        except RoomNotFoundError as error:
+            if error.room_id != room_id:
+                raise
+            self._contexts.forget(room_id)
+            return None
 
     async def _at_home(
         self, channel: Channel, message: InboundMessage, root: RootCall, organization_id: str | None
@@ -135,19 +174,23 @@ class Inbound:
         room_id = await self._routed(channel, message, organization_id)
         if room_id is not None:
             await self._named(channel, message, room_id, organization_id)
-            committed = await self._in_time(channel, message, room_id, root, routed=True)
-            if committed.reason != NOT_ADMITTED:
-                return committed
+            found = await self._unless_gone(
+                channel, message, room_id, root, organization_id, routed=True
+            )
+            if found is not None and found.reason != NOT_ADMITTED:
+                return found
         async with self._locks.locked(f"{FIRST_MESSAGE}{channel.channel_id}/{message.sender_id}"):
             room_id = await self._routed(channel, message, organization_id)
             if room_id is not None:
-                committed = await self._in_time(channel, message, room_id, root, routed=True)
-                if committed.reason != NOT_ADMITTED:
-                    return committed
+                found = await self._unless_gone(
+                    channel, message, room_id, root, organization_id, routed=True
+                )
+                if found is not None and found.reason != NOT_ADMITTED:
+                    return found
             room_id = await self._new_room(channel, message, None, organization_id)
             committed = Committed(None)
             try:
-                committed = await self._in_time(channel, message, room_id, root)
+                committed = await self._in_time(channel, message, room_id, root, organization_id)
             finally:
                 if committed.event is None:  # nobody asked for an empty room (AMB-21)
                     await self._rooms.discard(room_id)
@@ -159,6 +202,7 @@ class Inbound:
         message: InboundMessage,
         room_id: str,
         root: RootCall,
+        organization_id: str | None,
         *,
         routed: bool = False,
     ) -> Committed:
@@ -167,7 +211,7 @@ class Inbound:
         try:
             async with asyncio.timeout(self._timeout) as budget:
                 return await self._before_commit(
-                    channel, message, room_id, root, budget, routed=routed
+                    channel, message, room_id, root, organization_id, budget, routed=routed
                 )
         except TimeoutError:
             if not budget.expired():
@@ -181,7 +225,7 @@ class Inbound:
         """Wait for the delivery set and every answer (stage 18), unless told or bound not to; then
         the result has no delivery results, and no answers or error of an agent to rely on."""
         results: Mapping[str, Any] = {}
-        if committed.delivered is not None and not detached and not self._waited_for():
+        if committed.delivered is not None and not detached and not self.is_waited_for():
             with suppress(LaneClosedError):  # the framework closes; the event is committed
                 results = await asyncio.shield(committed.delivered)
                 await root.settle()
@@ -195,7 +239,7 @@ class Inbound:
             list(root.answers),
         )
 
-    def _waited_for(self) -> bool:
+    def is_waited_for(self) -> bool:
         """Whether some room waits for the caller (R128). What it sends to whatever room may lead
         back there, and would wait for its own end."""
         return self._timeline.waits_for_caller() or self._delivery.waits_for_caller()
@@ -256,6 +300,7 @@ class Inbound:
         message: InboundMessage,
         room_id: str,
         root: RootCall,
+        organization_id: str | None,
         budget: asyncio.Timeout,
         *,
         routed: bool,
@@ -265,6 +310,8 @@ class Inbound:
             context = await self._contexts.roughly(room_id)
         else:
             context = await self._contexts.build(room_id)
+        meant = Meant(organization_id, context.room.created_at)
+        meant.check(context.room)
         event = await channel.handle_inbound(message, context)
         event = _as_from(channel, event)
         event = _with_message_fields(event, message, room_id, self._clock.now())
@@ -274,7 +321,7 @@ class Inbound:
                 actions = await self._senders.identify(event, message, context, channel)
         sender = Sender(channel, message, actions, routed=routed)
         event = sender.named(event)
-        refusal = await self._senders.hold_back(room_id, sender, root)
+        refusal = await self._senders.hold_back(room_id, sender, root, meant)
         if refusal is not None:
             return Committed(None, refusal)
         committed = await self._timeline.run(
@@ -283,7 +330,9 @@ class Inbound:
                 root,
                 admit=lambda event, context: self._senders.admit(event, context, sender),
                 within=self._senders.tentatively(room_id, sender, patience=self._timeout),
-                on_commit=lambda: _point_of_no_return(budget, sender),
+                on_commit=lambda: _point_of_no_return(budget),
+                on_stored=sender.brought.keep,
+                meant=meant,
             )
         )
         if message.session is not None and not committed.blocked:
@@ -299,12 +348,11 @@ class Inbound:
             await channel.connect_session(session, room_id, binding)
 
 
-def _point_of_no_return(budget: asyncio.Timeout, sender: Sender) -> None:
+def _point_of_no_return(budget: asyncio.Timeout) -> None:
     """From here on no timeout interferes (R205); one that already struck does win."""
     if budget.expired():
         raise TimeoutError
     budget.reschedule(None)
-    sender.brought.kept = True
 
 
 def _describe(span: ActiveSpan, result: InboundResult) -> str:

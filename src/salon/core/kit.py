@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from salon.base import SYSTEM_CLOCK, Clock
+from salon.base import SYSTEM_CLOCK, Clock, ConfigurationError, LocalProtocolError
 from salon.core.bindings import Bindings
 from salon.core.connections import Connections
 from salon.core.delegation import via
@@ -104,6 +104,11 @@ class RoomKit:
     ) -> None:
         if not isinstance(max_chain_depth, int) or max_chain_depth < 1:
             raise ValueError(f"max_chain_depth must be an integer from 1 on, not {max_chain_depth}")
+        if not isinstance(persistence_policy, PersistencePolicy | None):
+            raise ConfigurationError(
+                f"persistence_policy={persistence_policy!r}: it is a PersistencePolicy, such as "
+                "PersistencePolicy(exclude_types={EventType.OBSERVATION})"
+            )
         self._parts = Services(
             Options(
                 store=store,
@@ -154,16 +159,18 @@ class RoomKit:
 
     async def open(self) -> None:
         """Open the store; idempotent. `resume_deliveries` is yours to call, once every channel is
-        registered."""
+        registered. `LocalProtocolError` after `close`."""
+        if self._closed:
+            raise LocalProtocolError("a closed RoomKit is not opened again: make another one")
         if not self._opened:
-            self._opened, self._closed = True, False
+            self._opened = True
             await self._parts.open()
 
     async def close(self) -> None:
         """Run the lanes dry for a bounded time, then close every channel, the realtime backend, the
         store and the locks, even if one fails (R53, R140); failures rise as a group. Idempotent."""
         if not self._closed:
-            self._opened, self._closed = False, True
+            self._closed = True
             await self._parts.close(self._shutdown_timeout)
 
     async def __aenter__(self) -> Self:

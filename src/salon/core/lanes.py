@@ -23,6 +23,7 @@ class _Job:
 
     lanes: Lanes
     key: Hashable
+    worker: asyncio.Task[Any] | None
     active: bool = True
 
 
@@ -30,9 +31,12 @@ _inside: ContextVar[_Job | None] = ContextVar("salon_inside_lane", default=None)
 
 
 class LaneClosedError(RoomKitError):
-    """The work was given up because the framework closes."""
+    """The work was given up because the framework closes, or what it was for was deleted."""
 
     code = "lane_closed"
+
+
+_Queue = deque[tuple[Callable[[], Awaitable[Any]], asyncio.Future[Any]]]
 
 
 class Lanes:
@@ -44,10 +48,10 @@ class Lanes:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._queues: dict[
-            Hashable, deque[tuple[Callable[[], Awaitable[Any]], asyncio.Future[Any]]]
-        ] = {}
+        self._queues: dict[Hashable, _Queue] = {}
         self._workers: dict[Hashable, asyncio.Task[None]] = {}
+        self._dropped: set[asyncio.Task[None]] = set()
+        """Workers of dropped lanes that have not ended yet."""
         self._closed = False
 
     @property
@@ -67,12 +71,37 @@ class Lanes:
             future.set_exception(LaneClosedError(f"{self.name} are closed"))
             future.exception()  # nobody has to look
             return future
-        self._queues.setdefault(key, deque()).append((job, future))
+        queue = self._queues.setdefault(key, deque())
+        queue.append((job, future))
         if key not in self._workers:
             self._workers[key] = loop.create_task(
-                self._work(key), name=f"{self.name}:{key}", context=contextvars.Context()
+                self._work(key, queue), name=f"{self.name}:{key}", context=contextvars.Context()
             )
         return future
+
+    def drop(self, key: Hashable) -> None:
+        """End a lane whose purpose is gone: what waits is given up, what runs is cancelled, but
+        for the caller's own job. What is put from now on runs in a lane begun anew."""
+        queue = self._queues.pop(key, None)
+        if queue is None:
+            return
+        worker = self._workers.pop(key)
+        self._dropped.add(worker)
+        worker.add_done_callback(self._dropped.discard)
+        running = queue.popleft()
+        for _, future in queue:
+            _give_up(future, f"the work in {self.name} was dropped")
+        queue.clear()
+        queue.append(running)  # its worker takes it out
+        job = self._current()
+        if job is None or job.worker is not worker:
+            _give_up(running[1], f"the work in {self.name} was dropped")
+            worker.cancel()
+
+    def drop_room(self, room_id: str) -> None:
+        """`drop` the lanes ``(room_id, ...)``."""
+        for key in [key for key in self._queues if _of(key, room_id)]:
+            self.drop(key)
 
     async def drained(self, key: Hashable) -> bool:
         """Wait for what is in a lane now; False if it was empty."""
@@ -103,22 +132,19 @@ class Lanes:
         job = _inside.get()
         return job if job is not None and job.active and job.lanes is self else None
 
-    async def _work(self, key: Hashable) -> None:
-        queue = self._queues[key]
+    async def _work(self, key: Hashable, queue: _Queue) -> None:
         current = asyncio.current_task()
         try:
             while queue:
                 job, future = queue[0]
-                mark = _Job(self, key)
+                mark = _Job(self, key, current)
                 _inside.set(mark)
                 try:
                     result = await job()
                 except asyncio.CancelledError:
                     if current is None or current.cancelling():
                         raise
-                    if not future.done():  # the job's own doing; the lane goes on
-                        future.set_exception(LaneClosedError("the work was cancelled"))
-                        future.exception()
+                    _give_up(future, "the work was cancelled")  # its own doing; the lane goes on
                 except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for the job
                     _log.exception("work in %s failed in %s", key, self.name)
                     if not future.done():
@@ -131,23 +157,29 @@ class Lanes:
                     mark.active = False
                 queue.popleft()
         finally:
-            del self._workers[key], self._queues[key]
+            if self._queues.get(key) is queue:  # else the lane was dropped
+                del self._workers[key], self._queues[key]
             for _, future in queue:
-                if not future.done():
-                    future.set_exception(LaneClosedError(f"{self.name} are closed"))
-                    future.exception()
+                _give_up(future, f"{self.name} are closed")
 
     async def close(self, timeout: float) -> None:
         """Take no more work, let the lanes run dry for `timeout` seconds, then abort (R140)."""
         self._closed = True
         current = asyncio.current_task()
-        workers = [task for task in self._workers.values() if task is not current]
+        every = (*self._workers.values(), *self._dropped)
+        workers = [task for task in every if task is not current]
         if workers and timeout > 0:
             await asyncio.wait(workers, timeout=timeout)
         for task in workers:
             task.cancel()
         if workers:
             await asyncio.gather(*workers, return_exceptions=True)
+
+
+def _give_up(future: asyncio.Future[Any], words: str) -> None:
+    if not future.done():
+        future.set_exception(LaneClosedError(words))
+        future.exception()  # nobody has to look
 
 
 def _of(key: Hashable, room_id: str) -> bool:

@@ -165,6 +165,15 @@ class DeliveredMarks:
             if known is not None:
                 known.over = True
 
+    def abandon(self, planned: Planned) -> None:
+        """The room of an event on its way is gone, and its id another's: as `forget`, but what is
+        known of the other stays."""
+        room = planned.room
+        room.over = True
+        for rooms in (self._rooms, self._idle, self._dirty):
+            if rooms.get(room.id) is room:
+                del rooms[room.id]
+
     def _find(self, room: Room) -> _Room | None:
         """What is known of a room; what was known of an earlier one of that id is forgotten."""
         known = next(

@@ -13,6 +13,7 @@ from typing import Any
 from salon.core.context import Contexts
 from salon.core.errors import RoomNotFoundError
 from salon.core.observers import Observers
+from salon.core.payloads import Trim
 from salon.core.permissions import effective_scope
 from salon.core.ports.locks import RoomLockManager
 from salon.core.ports.store import ConversationStore
@@ -50,7 +51,8 @@ class Mutation:
 
 
 class Mutations:
-    """Validates and applies changes of stored events."""
+    """Validates and applies changes of stored events. `trim` makes of an event what is kept of its
+    payload (R268)."""
 
     def __init__(
         self,
@@ -59,11 +61,13 @@ class Mutations:
         locks: RoomLockManager,
         contexts: Contexts,
         observers: Observers,
+        trim: Trim | None = None,
     ) -> None:
         self._store = store
         self._locks = locks
         self._contexts = contexts
         self._observers = observers
+        self._trim = trim
         self._tenancy = Tenancy(store)
 
     async def prepare(
@@ -87,6 +91,11 @@ class Mutations:
             event.visibility, target.visibility, context.bindings
         )
         return event.model_copy(update={"type": kind, "visibility": scope}), target, refusal
+
+    async def found(self, target: RoomEvent) -> RoomEvent | None:
+        """The event to be changed as hooks left it; None if it can't be changed any more."""
+        known = await self._store.get_event(target.id, target.room_id)
+        return None if known is None or not _may_change(known) else known
 
     def applied(self, event: RoomEvent, target: RoomEvent | None) -> Mutation | None:
         """What the event, as hooks left it, makes of its target (R111). None if nothing, or if a
@@ -128,7 +137,10 @@ class Mutations:
             known = await self._store.get_event(event_id, room_id)
             if known is None:
                 return None
-            changed = await self._store.update_event(known.model_copy(update=changes))
+            event = known.model_copy(update=changes)
+            if self._trim is not None and event.source.raw_payload != known.source.raw_payload:
+                event = self._trim(event)
+            changed = await self._store.update_event(event)
         if changed is not None:
             await self._tell(HookTrigger.ON_EVENT_UPDATED, changed)
         return changed

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Container, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from salon.core.addressing import solicited
 from salon.core.context import Contexts
 from salon.core.delivery import Ask, Delivery, RootCall, agent_lane
-from salon.core.errors import RoomClosedError, RoomNotFoundError
+from salon.core.errors import RoomClosedError
 from salon.core.framework import FrameworkEvents
 from salon.core.inbound import Inbound
+from salon.core.lanes import LaneClosedError
 from salon.core.lifecycle import Settle
+from salon.core.passes import Committed
 from salon.core.permissions import INJECTED_FOR, targets, write_refusal
 from salon.core.ports.locks import RoomLockManager
 from salon.core.ports.store import ConversationStore
 from salon.core.telemetry import carried
 from salon.core.tenancy import Tenancy
-from salon.core.timeline import MAX_WAITING, Committed
+from salon.core.timeline import MAX_WAITING
 from salon.models import (
     ChannelCategory,
     DeliveryResult,
+    EventFilter,
     EventStatus,
+    EventType,
     InboundResult,
     RoomContext,
     RoomEvent,
 )
+
+MAX_BACK = 1000
+"""How many messages back something to answer is looked for."""
+_PAGE = 100
+_MESSAGES = EventFilter(event_types=[EventType.MESSAGE])
 
 
 @dataclass(slots=True)
@@ -36,6 +47,8 @@ class _Turn:
 
     target: RoomEvent
     root: RootCall
+    made: datetime
+    """When its room was created: another of its id is not asked (R211)."""
     asked: asyncio.Future[Mapping[str, DeliveryResult]] | None = None
     closed: bool = False
     """The room was closed before its turn came."""
@@ -63,6 +76,7 @@ class Regeneration:
         timeout: float = 30.0,
     ) -> None:
         """`timeout` bounds the wait for the room, in seconds."""
+        self._store = store
         self._locks = locks
         self._contexts = contexts
         self._delivery = delivery
@@ -74,12 +88,13 @@ class Regeneration:
 
     async def target(self, room_id: str, *, organization_id: str | None = None) -> RoomEvent | None:
         """The message that `regenerate_response` would have answered now: the newest that a
-        transport brought in and nobody refused or withdrew; None if there is none, or its channel
-        may not write any more. Raises `RoomNotFoundError` and `RoomClosedError`."""
+        transport brought in and nobody refused or withdrew; None if there is none among the last
+        `MAX_BACK` messages, or its channel may not write any more. Raises `RoomNotFoundError` and
+        `RoomClosedError`."""
         room = await self._tenancy.room(room_id, organization_id)
         if not room.status.accepts_events:
             raise RoomClosedError(room_id)
-        return _target(await self._contexts.of(room))
+        return await self._target(await self._contexts.of(room))
 
     async def run(
         self,
@@ -93,7 +108,8 @@ class Regeneration:
 
         None if there is nothing to answer. Refused as `trigger_moved` if `trigger_id` is not the
         target any more, `room_closed` before any agent is asked (R21), `process_timeout` if the
-        room was locked for too long. Raises `RoomNotFoundError`."""
+        room was locked for too long. Raises `RoomNotFoundError`, and `LaneClosedError` once the
+        framework is closed."""
         root = RootCall()
         try:
             async with asyncio.timeout(self._timeout) as budget:
@@ -120,7 +136,7 @@ class Regeneration:
         """Choose the target under the lock, and put the question behind what is being delivered."""
         async with self._tenancy.entered(self._locks, room_id, organization_id) as room:
             context = await self._contexts.of(room)
-            target = _target(context)
+            target = await self._target(context)
             if not room.status.accepts_events:
                 self._framework.emit("room_refused_event", room_id=room_id)
                 return _refused("room_closed")
@@ -128,21 +144,56 @@ class Regeneration:
                 return _refused("trigger_moved")
             if target is None:
                 return None
+            if self._delivery.rooms.closed:
+                raise LaneClosedError("the framework is closed")
             if self._delivery.waiting(context) >= MAX_WAITING:
                 return _refused("room_busy")
             if budget.expired():
                 raise TimeoutError
             budget.reschedule(None)  # from here on it is going to happen (R205)
-            turn = _Turn(target, root)
+            turn = _Turn(target, root, room.created_at)
             turn.asked = self._delivery.rooms.put(room_id, carried(lambda: self._put(turn)))
             return turn
+
+    async def _target(self, context: RoomContext) -> RoomEvent | None:
+        """What the agents would be asked about: see `target`."""
+        transports = {
+            binding.channel_id: binding
+            for binding in context.bindings
+            if binding.category is ChannelCategory.TRANSPORT
+        }
+        async with aclosing(self._back(context)) as messages:
+            async for event in messages:
+                if _is_question(event, transports):
+                    refusal = write_refusal(transports[event.source.channel_id])
+                    return event if refusal is None else None
+        return None
+
+    async def _back(self, context: RoomContext) -> AsyncGenerator[RoomEvent]:
+        """The messages of a room, the newest first: those at hand, then pages of the store."""
+        page: Sequence[RoomEvent] = context.recent_events
+        seen = 0
+        while page:
+            for event in reversed(page):
+                yield event
+            seen += len(page)
+            page = (
+                await self._store.list_events(
+                    context.room.id,
+                    limit=min(_PAGE, MAX_BACK - seen),
+                    newest_first=True,
+                    before_index=page[0].index,
+                    event_filter=_MESSAGES,
+                )
+                if seen < MAX_BACK
+                else ()
+            )
 
     async def _put(self, turn: _Turn) -> Mapping[str, DeliveryResult]:
         """In the room's lane: ask each agent that may see the target, in its own lane."""
         target, room_id = turn.target, turn.target.room_id
-        try:
-            context = await self._contexts.build(room_id)
-        except RoomNotFoundError:
+        context = await self._contexts.again(room_id, turn.made)
+        if context is None:
             return {}
         if not context.room.status.accepts_events:
             turn.closed = True
@@ -152,29 +203,20 @@ class Regeneration:
             if binding.category is not ChannelCategory.INTELLIGENCE:
                 continue
             if solicited(target, context.room, binding, from_agent=False):
-                job = carried(partial(self._ask, target, binding, turn.root))
+                job = carried(partial(self._ask, target, binding, turn.root, turn.made))
                 lane = agent_lane(room_id, binding.channel_id)
                 turn.root.pending.append(self._delivery.agents.put(lane, job))
         return {}
 
 
-def _target(context: RoomContext) -> RoomEvent | None:
-    """What the agents would be asked about: see `Regeneration.target`."""
-    transports = {
-        binding.channel_id: binding
-        for binding in context.bindings
-        if binding.category is ChannelCategory.TRANSPORT
-    }
-    for event in reversed(context.recent_events):
-        if (
-            event.source.channel_id in transports
-            and event.status is not EventStatus.BLOCKED
-            and event.metadata.get("deleted") is not True
-            and INJECTED_FOR not in event.metadata  # never answered (R145)
-        ):
-            refusal = write_refusal(transports[event.source.channel_id])
-            return event if refusal is None else None
-    return None
+def _is_question(event: RoomEvent, transports: Container[str]) -> bool:
+    """Whether agents could be asked about it."""
+    return (
+        event.source.channel_id in transports
+        and event.status is not EventStatus.BLOCKED
+        and event.metadata.get("deleted") is not True
+        and INJECTED_FOR not in event.metadata  # never answered (R145)
+    )
 
 
 def _refused(reason: str) -> InboundResult:

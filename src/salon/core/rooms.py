@@ -79,10 +79,11 @@ class Rooms:
         clock: Clock = SYSTEM_CLOCK,
         settle: Settle = as_it_is,
         watch: Callable[[Room], None] = lambda _: None,
+        drop: Callable[[str], None] = lambda _: None,
         policy: AgentResponsePolicy = AgentResponsePolicy.AGENT_CHAIN,
     ) -> None:
-        """`settle` and `watch` are `Timers.apply` and `Timers.watch`; `policy` is for rooms that
-        name none."""
+        """`settle` and `watch` are `Timers.apply` and `Timers.watch`; `drop` ends what a deleted
+        room still owed, under its lock; `policy` is for rooms that name none."""
         self._store = store
         self._locks = locks
         self._channels = channels
@@ -95,6 +96,7 @@ class Rooms:
         self._clock = clock
         self._tenancy = Tenancy(store, settle)
         self._watch = watch
+        self._drop = drop
         self._policy = policy
 
     async def get(self, room_id: str, *, organization_id: str | None = None) -> Room:
@@ -191,7 +193,8 @@ class Rooms:
         return room
 
     async def delete(self, room_id: str, *, organization_id: str | None = None) -> None:
-        """Delete a room with everything in it (R211), whatever its status. Its channels are told;
+        """Delete a room with everything in it (R211), whatever its status; what was still to be
+        delivered or answered in it is given up. Its channels are told;
         what they raise comes as an `ExceptionGroup` once all of them know. Raises
         `RoomNotFoundError`."""
         async with self._tenancy.locked(self._locks, room_id, organization_id):
@@ -199,6 +202,7 @@ class Rooms:
             bound = await self._store.list_bindings(room_id)
             await self._store.delete_room(room_id)
             self._contexts.forget(room_id)
+            self._drop(room_id)
         self._framework.emit("room_deleted", room_id=room_id)
         failures: list[Exception] = []
         for binding in bound:

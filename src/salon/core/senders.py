@@ -22,13 +22,16 @@ from salon.core.identity.decision import (
     UseIdentity,
 )
 from salon.core.participants import Participants, reached_at
+from salon.core.passes import Admission
 from salon.core.ports.channel import Channel
 from salon.core.ports.locks import RoomLockManager
 from salon.core.ports.store import ConversationStore
 from salon.core.routing import admits
-from salon.core.timeline import Admission, Timeline
+from salon.core.tenancy import ANY_ROOM, Meant, Tenancy
+from salon.core.timeline import Timeline
 from salon.models import (
     ChannelBinding,
+    EventFilter,
     InboundMessage,
     Participant,
     ParticipantStatus,
@@ -52,8 +55,14 @@ class Brought:
     binding: ChannelBinding | None = None
     newcomer: str | None = None
     record: Participant | None = None
+    after: int = -1
+    """The room's latest index when it was brought."""
     kept: bool = False
     """The message is committed; what came with it stays."""
+
+    def keep(self) -> None:
+        """Called when the message is committed."""
+        self.kept = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,7 @@ class Senders:
         self._bindings = bindings
         self._locks = locks
         self._participants = participants
+        self._tenancy = Tenancy(store)
         self._timeline = timeline
 
     def identifies(self, channel: Channel) -> bool:
@@ -110,18 +120,21 @@ class Senders:
             event, message, context, sender_is_participant=channel.sender_is_participant
         )
 
-    async def hold_back(self, room_id: str, sender: Sender, root: RootCall) -> str | None:
+    async def hold_back(
+        self, room_id: str, sender: Sender, root: RootCall, meant: Meant = ANY_ROOM
+    ) -> str | None:
         """Why the message is held back for its sender, the challenge having been sent; None: it
-        goes on."""
+        goes on. Raises `RoomNotFoundError`, also for another room than the one `meant`."""
         challenges = [item.inject for item in sender.actions if isinstance(item, SendChallenge)]
         if challenges:
             async with self._locks.locked(room_id):
+                meant.check(await self._tenancy.room(room_id))
                 await self._bindings.admit(
                     room_id,
                     sender.channel.channel_id,
                     sender.channel.reply_metadata(sender.message),
                 )
-            if not await self._timeline.inject(challenges, room_id, root):
+            if not await self._timeline.inject(challenges, room_id, root, meant):
                 return "room_closed"
         for action in sender.actions:
             if isinstance(action, Block):
@@ -134,6 +147,7 @@ class Senders:
         room_id, channel_id = context.room.id, channel.channel_id
         binding = context.binding(channel_id)
         changed = False
+        sender.brought.after = context.room.event_count - 1
         if binding is None:
             answer_to = channel.reply_metadata(sender.message)
             sender.brought.attached = True
@@ -154,9 +168,13 @@ class Senders:
     ) -> AsyncIterator[None]:
         """Around what is done for a message under the lock. Unless it is committed, the channel
         that came with it goes, and the record of somebody unknown before: nothing durable comes of
-        what is refused, times out or is given up (R120, R204). What somebody changed of them in
-        the meantime, they meant: it stays; so does what was learned of those who were there. The
-        channel has `patience` seconds to go."""
+        what is refused, times out, fails or is given up (R120, R204). What somebody changed of them
+        in the meantime, they meant: it stays; so does what was learned of those who were there, and
+        what another message needs that was committed since, a hook's own. The channel has
+        `patience` seconds to go.
+
+        One trace remains: the timeline has two entries, that the channel came and that it went.
+        Whoever listens has been told of both by then, and an index is never given back (R98)."""
         try:
             yield
         finally:
@@ -169,14 +187,28 @@ class Senders:
         try:
             if brought.newcomer is not None:
                 known = await self._store.get_participant(room_id, brought.newcomer)
-                if known is not None and known == (brought.record or known):
+                if (
+                    known is not None
+                    and known == (brought.record or known)
+                    and not await self._said(room_id, brought, participant_id=known.id)
+                ):
                     await self._store.remove_participant(room_id, brought.newcomer)
-            if brought.attached:
+            if brought.attached and not await self._said(
+                room_id, brought, source_channel_id=channel_id
+            ):
                 async with asyncio.timeout(patience):
                     await self._bindings.withdraw(room_id, channel_id, brought.binding)
         except Exception:  # noqa: BLE001 - why the message was refused is what its sender learns
             words = "what a refused message brought into room %s was not all taken back"
             _log.exception(words, room_id, extra={"room_id": room_id, "channel_id": channel_id})
+
+    async def _said(self, room_id: str, brought: Brought, **by: str) -> bool:
+        """Whether something was committed since then by whom or what was brought."""
+        wanted = EventFilter(include_blocked=True, **by)
+        found = await self._store.list_events(
+            room_id, limit=1, after_index=brought.after, event_filter=wanted
+        )
+        return bool(found)
 
     @staticmethod
     def _is_welcome(binding: ChannelBinding, context: RoomContext, sender: Sender) -> bool:

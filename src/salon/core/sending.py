@@ -10,11 +10,12 @@ from salon.base import SYSTEM_CLOCK, Clock
 from salon.core.delivery import Delivery, RootCall, agent_lane
 from salon.core.errors import ChannelNotFoundError, EventRefusedError, RoomClosedError
 from salon.core.inbound import Inbound
+from salon.core.passes import Pass
 from salon.core.ports.store import ConversationStore
 from salon.core.registry import ChannelRegistry
 from salon.core.statuses import DeliveryStatuses, WebhookReport
-from salon.core.tenancy import Tenancy
-from salon.core.timeline import Pass, Timeline
+from salon.core.tenancy import Meant, Tenancy
+from salon.core.timeline import Timeline
 from salon.models import (
     ChannelDirection,
     EventContent,
@@ -98,7 +99,7 @@ class Sending:
         `RoomNotFoundError`, `ChannelNotFoundError`, `RoomClosedError`, and `EventRefusedError` for
         any other refusal."""
         channel = self._channels.get(channel_id)
-        await self._tenancy.room(room_id, organization_id)
+        room = await self._tenancy.room(room_id, organization_id)
         if not await self._store.binding_exists(room_id, channel_id):
             raise ChannelNotFoundError(room_id, channel_id)
         event = RoomEvent(
@@ -121,7 +122,7 @@ class Sending:
             chain_depth=chain_depth,
             created_at=created_at or self._clock.now(),
         )
-        return await self._run(event, detached=detached)
+        return await self._run(event, Meant(organization_id, room.created_at), detached=detached)
 
     async def webhook(
         self, meta: WebhookReport, channel_id: str, organization_id: str | None = None
@@ -142,7 +143,14 @@ class Sending:
         return await self._timeline.record(event)
 
     async def idle(self, room_id: str) -> None:
-        """Wait until nothing is being delivered or answered in a room."""
+        """Wait until nothing is being delivered or answered in a room. Raises `RuntimeError` inside
+        a delivery, an answer or a hook that a room waits for, this one or another: it would wait
+        for its own end (R128)."""
+        if self._inbound.is_waited_for():
+            raise RuntimeError(
+                f"idle({room_id!r}) was called from inside a delivery, an answer or a hook that a "
+                "room waits for, and would wait for its own end; call it from outside"
+            )
         delivery = self._delivery
         agents = [agent_lane(room_id, channel.channel_id) for channel in self._channels]
         busy = True
@@ -151,9 +159,9 @@ class Sending:
             for key in agents:
                 busy = await delivery.agents.drained(key) or busy
 
-    async def _run(self, event: RoomEvent, *, detached: bool) -> RoomEvent:
+    async def _run(self, event: RoomEvent, meant: Meant, *, detached: bool) -> RoomEvent:
         root, room_id = RootCall(), event.room_id
-        committed = await self._timeline.run(Pass(event, root))
+        committed = await self._timeline.run(Pass(event, root, meant=meant))
         if committed.event is None and committed.reason == "room_closed":
             raise RoomClosedError(room_id)
         if committed.event is None:

@@ -11,6 +11,7 @@ from salon.base import SYSTEM_CLOCK, Clock
 from salon.core import logs
 from salon.core.answers import Answers
 from salon.core.bindings import Bindings
+from salon.core.changes import RoomChanges
 from salon.core.connections import Connections
 from salon.core.context import Contexts
 from salon.core.delivery import Delivery
@@ -94,6 +95,7 @@ class Services:
         self.locks = _given(options.lock_manager, InMemoryLockManager)
         self.realtime = _given(options.realtime, InMemoryRealtime)
         self.framework = FrameworkEvents()
+        self.changes = RoomChanges()
         self.tracer = Tracer(options.telemetry, clock=options.clock)
         self.tracer.follow(self.framework)
         logs.follow(self.framework)
@@ -122,11 +124,14 @@ class Services:
             clock=options.clock,
         )
         self.framework.on("room_deleted", self._room_deleted)
+        for ending in ("room_closed", "room_archived"):
+            self.framework.on(ending, self._room_closed)
         self._build_timeline(options)
         self._build_rooms(options)
         self._build_inbound(options)
 
     def _build_timeline(self, options: Options) -> None:
+        trim = payload_filter(options.raw_payload)
         self.answers = Answers(
             channels=self.channels,
             contexts=self.contexts,
@@ -134,12 +139,14 @@ class Services:
             framework=self.framework,
             effects=self.effects,
             timeline=lambda: self.timeline,
+            changes=self.changes,
             max_chain_depth=options.max_chain_depth,
             tracer=self.tracer,
         )
         self.delivery = Delivery(
             store=self.store,
             channels=self.channels,
+            contexts=self.contexts,
             observers=self.observers,
             framework=self.framework,
             effects=self.effects,
@@ -151,7 +158,11 @@ class Services:
             tracer=self.tracer,
         )
         self.mutations = Mutations(
-            store=self.store, locks=self.locks, contexts=self.contexts, observers=self.observers
+            store=self.store,
+            locks=self.locks,
+            contexts=self.contexts,
+            observers=self.observers,
+            trim=trim,
         )
         self.timeline = Timeline(
             store=self.store,
@@ -164,7 +175,7 @@ class Services:
             mutations=self.mutations,
             timers=lambda: self.timers,
             policy=options.persistence_policy,
-            trim=payload_filter(options.raw_payload),
+            trim=trim,
             clock=options.clock,
             tracer=self.tracer,
         )
@@ -193,6 +204,7 @@ class Services:
             clock=options.clock,
             settle=self.timers.apply,
             watch=self.timers.watch,
+            drop=self._drop,
             policy=options.agent_response_policy,
         )
         self.bindings = Bindings(
@@ -206,6 +218,7 @@ class Services:
             timeline=lambda: self.timeline,
             clock=options.clock,
             settle=self.timers.apply,
+            changed=self.changes.tell,
         )
         self.participants = Participants(
             store=self.store,
@@ -302,9 +315,22 @@ class Services:
         await self.timers.start()
 
     def _room_deleted(self, event: FrameworkEvent) -> None:
-        room_id = event.room_id or ""
-        self.hooks.forget_room(room_id)
+        self.hooks.forget_room(event.room_id or "")
+
+    def _drop(self, room_id: str) -> None:
+        """Before anybody else can make a room under this id, and give it work (R211)."""
+        self._end(room_id, "deleted")
         self.marks.forget(room_id)
+        self.delivery.drop(room_id)
+
+    def _room_closed(self, event: FrameworkEvent) -> None:
+        self._end(event.room_id or "", event.type.removeprefix("room_"))
+
+    def _end(self, room_id: str, how: str) -> None:
+        """Tell what lasts that it has no room any more."""
+        self.changes.tell(room_id)
+        for channel in self.channels:
+            channel.on_room_ended(room_id, how)
 
     def _warn_of_others(self) -> None:
         """R201: an index is safe whoever writes, but hooks and deliveries of a room are in order

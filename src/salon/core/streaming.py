@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,9 +48,18 @@ class _Sink:
         self.channel = channel
         self.binding = binding
         self._queue: asyncio.Queue[str | None] = asyncio.Queue()
+        self.revoked = False
+        """Its people may not have the answer any more."""
 
     def put(self, delta: str | None) -> None:
         self._queue.put_nowait(delta)
+
+    def revoke(self) -> None:
+        """End here: what it did not read yet, it never gets."""
+        self.revoked = True
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        self.put(None)
 
     async def text(self) -> AsyncIterator[str]:
         while (delta := await self._queue.get()) is not None:
@@ -60,8 +69,9 @@ class _Sink:
 class StreamTee:
     """Reads an answer once and gives it to all sinks, at the pace at which it comes.
 
-    A sink that raises or stops early ends only its own part; one that reports an interruption ends
-    the answer for all, and what its listeners heard is what is stored.
+    A sink that raises or stops early ends only its own part, and so does one whose people lose the
+    right to the answer: they get no word after that. One that reports an interruption ends the
+    answer for all, and what its listeners heard is what is stored.
     """
 
     def __init__(
@@ -69,8 +79,12 @@ class StreamTee:
         announced: RoomEvent,
         choose: Callable[[], Awaitable[list[tuple[Channel, ChannelBinding]]]],
         context: RoomContext,
+        still: Callable[[], Awaitable[Collection[ChannelBinding]]],
     ) -> None:
-        """`choose` names the channels that get the answer live, once it has words."""
+        """`choose` names the channels that get the answer live, once it has words, and `still`
+        the bindings that may have it, after `look_again` was called."""
+        self._still = still
+        self._stale = False
         self._announced = announced
         self._context = context
         self._choose = choose
@@ -82,6 +96,10 @@ class StreamTee:
         self.taken: set[str] = set()
         """Channels that got the text live and wholly; the others get the stored event."""
 
+    def look_again(self) -> None:
+        """The room has changed: no further word for those who may not have it any more."""
+        self._stale = True
+
     async def run(self, stream: AsyncIterator[str]) -> StreamResult:
         """Run to the end of the answer and of its playback. Cancelling stops all of it."""
         first = await self._first(stream)
@@ -89,6 +107,7 @@ class StreamTee:
             return StreamResult("")
         if isinstance(first, BaseException):
             return StreamResult("", error=first)
+        self._stale = False
         self.chosen = await self._choose()
         self._sinks = [_Sink(channel, binding) for channel, binding in self.chosen]
         reader = asyncio.ensure_future(self._read(first, stream))
@@ -120,11 +139,21 @@ class StreamTee:
         return None
 
     async def _read(self, first: str, stream: AsyncIterator[str]) -> None:
-        if not self._spread(first):
+        if not await self._give(first):
             return
         async for delta in stream:
-            if not self._spread(_checked(delta)):
+            if not await self._give(_checked(delta)):
                 return
+
+    async def _give(self, delta: str) -> bool:
+        """Give a piece to all who may have it; False if the answer ends here."""
+        while self._stale:
+            self._stale = False
+            allowed = {binding.channel_id for binding in await self._still()}
+            for sink in [s for s in self._sinks if s.binding.channel_id not in allowed]:
+                self._sinks.remove(sink)
+                sink.revoke()
+        return self._spread(delta)
 
     def _spread(self, delta: str) -> bool:
         """Give a piece to all sinks; False if the answer is too long and ends here."""
@@ -145,6 +174,9 @@ class StreamTee:
             outcome = await sink.channel.deliver_stream(
                 text, self._announced, sink.binding, self._context
             )
+        if sink.revoked:
+            await sink.channel.finish_stream(self._announced, None, sink.binding, None)
+            return StreamOutcome()
         self.taken.add(sink.binding.channel_id)
         return outcome
 

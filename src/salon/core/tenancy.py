@@ -4,12 +4,34 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
 
 from salon.core.errors import RoomNotFoundError
 from salon.core.lifecycle import Settle, as_it_is
 from salon.core.ports.locks import RoomLockManager
 from salon.core.ports.store import ConversationStore
 from salon.models import Room
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """Which room is meant by an id, for what began before the room was locked: by then it may be
+    deleted, and its id another room's (R211, R267). None stands for any."""
+
+    organization_id: str | None = None
+    made: datetime | None = None
+    """When the room was created."""
+
+    def check(self, room: Room) -> None:
+        """Raises `RoomNotFoundError` for another room than the one meant."""
+        if self.organization_id is not None and room.organization_id != self.organization_id:
+            raise RoomNotFoundError(room.id)
+        if self.made is not None and room.created_at != self.made:
+            raise RoomNotFoundError(room.id)
+
+
+ANY_ROOM = Meant()
 
 
 class Tenancy:

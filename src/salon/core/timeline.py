@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 from salon.base import SYSTEM_CLOCK, Clock, IdFactory, SalonError, new_id, unbroken
@@ -18,13 +17,15 @@ from salon.core.fitness import check_event
 from salon.core.framework import FrameworkEvents
 from salon.core.hooks import HookOutcome, HookRegistry
 from salon.core.lanes import LaneClosedError
-from salon.core.mutations import Mutation, Mutations
+from salon.core.mutations import TARGET_NOT_FOUND, Mutation, Mutations
+from salon.core.passes import Committed, Pass
 from salon.core.payloads import Trim
 from salon.core.permissions import INJECTED_FOR, effective_scope, targets, write_refusal
 from salon.core.ports.locks import RoomLockManager
 from salon.core.ports.store import ConversationStore, EventNotFoundError
 from salon.core.ports.telemetry import SpanKind
 from salon.core.telemetry import NO_TRACER, Tracer
+from salon.core.tenancy import ANY_ROOM, Meant
 from salon.core.tickets import Tickets
 from salon.models import (
     DeliveryResult,
@@ -42,55 +43,6 @@ _log = logging.getLogger("salon.core.timeline")
 
 MAX_WAITING = 1024
 """Delivery sets that may wait in one room; beyond, new events are refused as `room_busy`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """What a pass did. `event` is None when it was refused without a trace; an event that is not
-    stored (R101) has the index it would have got."""
-
-    event: RoomEvent | None
-    reason: str | None = None
-    duplicate: bool = False
-    delivered: asyncio.Future[Mapping[str, DeliveryResult]] | None = None
-    targets: frozenset[str] = frozenset()
-    """The channels it goes to."""
-
-    @property
-    def blocked(self) -> bool:
-        """Whether the event was refused."""
-        return self.event is None or self.event.status is EventStatus.BLOCKED
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """What was done for an event under the lock, before its hooks: the event as it goes on, and
-    whether the room was changed for it. With a `refusal` nothing of the event is written."""
-
-    event: RoomEvent
-    changed: bool = False
-    refusal: str | None = None
-
-
-Admit = Callable[[RoomEvent, RoomContext], Awaitable[Admission]]
-
-
-@dataclass(slots=True)
-class Pass:
-    """An event on its way in."""
-
-    event: RoomEvent
-    root: RootCall = field(default_factory=RootCall)
-    refuse: str | None = None
-    """Store it BLOCKED for this reason (chain depth, loop cap) without running hooks."""
-    announced: RoomEvent | None = None
-    streamed: frozenset[str] = frozenset()
-    admit: Admit | None = None
-    """Makes the room ready for the event: its channel, its sender."""
-    within: AbstractAsyncContextManager[None] = field(default_factory=nullcontext)
-    """Entered and left under the lock, around all of it."""
-    on_commit: Callable[[], None] = lambda: None
-    """Called just before the transaction: from there on nothing may be cancelled (R205)."""
 
 
 class RoomTimes(Protocol):
@@ -161,6 +113,7 @@ class Timeline:
             return await self._locked(item, None)  # a hook's own event (R128)
         async with self._tickets.ticket(room_id) as turn:
             context = await self._contexts.build(room_id)
+            item.meant.check(context.room)
             if not context.room.status.accepts_events or await self._first(event) is not None:
                 return await self._locked(item, None)  # refused there, before any hook
             early = await self._hooks.decide(
@@ -174,7 +127,7 @@ class Timeline:
         """Stages 6 to 12. `early` is what hooks said that do not need the lock."""
         room_id = item.event.room_id
         async with self._locks.locked(room_id), item.within:
-            room = await self._ready(room_id)
+            room = await self._ready(room_id, item.meant)
             if not room.status.accepts_events:
                 return self._refused(item.event)
             first = await self._first(item.event)
@@ -183,7 +136,7 @@ class Timeline:
             if self._delivery.rooms.closed:
                 raise LaneClosedError("the framework is closed")
             context = await self._contexts.of(room)
-            if self._delivery.waiting(context) >= MAX_WAITING:
+            if self._delivery.rooms.waiting(room_id) >= MAX_WAITING:
                 return Committed(None, "room_busy")
             event = item.event if early is None else _kept(item.event, early.payload)
             event, target, refusal = await self._mutations.prepare(event, context)
@@ -197,26 +150,60 @@ class Timeline:
                 if admission.changed:
                     context = await self._contexts.build(room_id)
             event = event.model_copy(update={"index": context.room.event_count})
+            hooked = self._hooks.wants(HookTrigger.BEFORE_BROADCAST, room_id)
             outcome = await self._decide(item, event, context, early)
-            if self._hooks.wants(HookTrigger.BEFORE_BROADCAST, room_id):
-                room = await self._ready(room_id)
-                if not room.status.accepts_events:  # a hook may have closed it
-                    return self._refused(event)
-            item.on_commit()
-            try:
-                return await unbroken(self._commit(item, event, outcome, context, target))
-            except ValueError:
-                first = await self._first(event)  # another process was faster
-                if first is None:
-                    raise
-                return Committed(first, _refusal(first), duplicate=True)
+            async with self._locks.alone(room_id) if hooked else nullcontext():
+                return await self._conclude(item, event, outcome, context, target, hooked=hooked)
 
-    async def record(self, event: RoomEvent, *, closing: bool = False) -> RoomEvent | None:
+    async def _conclude(
+        self,
+        item: Pass,
+        event: RoomEvent,
+        outcome: HookOutcome,
+        context: RoomContext,
+        target: RoomEvent | None,
+        *,
+        hooked: bool,
+    ) -> Committed:
+        """Stages 8 to 12, in the room as hooks left it."""
+        if hooked:
+            made = context.room.created_at
+            room = await self._ready(event.room_id, Meant(made=made))
+            if not room.status.accepts_events:  # a hook may have closed it
+                return self._refused(event)
+            if room.revision != context.room.revision:
+                context = await self._contexts.of(room)
+        if not outcome.blocked:
+            refusal = write_refusal(context.binding(event.source.channel_id))
+            if refusal is not None:
+                outcome.blocked, outcome.blocked_by, outcome.reason = True, refusal, refusal
+        if hooked and target is not None and not outcome.blocked:
+            target = await self._mutations.found(target)
+            if target is None:
+                return Committed(None, TARGET_NOT_FOUND)
+        item.on_commit()
+        try:
+            return await unbroken(self._commit(item, event, outcome, context, target))
+        except EventNotFoundError:
+            return Committed(None, TARGET_NOT_FOUND)  # another process deleted it
+        except ValueError:
+            first = await self._first(event)  # another process was faster
+            if first is None:
+                raise
+            return Committed(first, _refusal(first), duplicate=True)
+
+    async def record(
+        self, event: RoomEvent, *, closing: bool = False, meant: Meant = ANY_ROOM
+    ) -> RoomEvent | None:
         """A lifecycle entry: committed and delivered without hooks (R34). Only that of the closing
-        itself passes the status gate (R24); None if it was refused."""
+        itself passes the status gate (R24); None if it was refused, or the room is gone."""
         async with self._locks.locked(event.room_id):
             room = await self._store.get_room(event.room_id)
             if room is None:
+                return None
+            try:
+                meant.check(room)
+            except RoomNotFoundError:
                 return None
             if not (closing or room.status.accepts_events):
                 self._refused(event)
@@ -225,11 +212,17 @@ class Timeline:
             ready = event.model_copy(update={"status": EventStatus.DELIVERED})
             return await unbroken(self._record(ready, context))
 
-    async def inject(self, injected: Iterable[InjectedEvent], room_id: str, root: RootCall) -> bool:
+    async def inject(
+        self,
+        injected: Iterable[InjectedEvent],
+        room_id: str,
+        root: RootCall,
+        meant: Meant = ANY_ROOM,
+    ) -> bool:
         """Events that identity hooks send to somebody whose message is held back; False if the
         room takes none (R176)."""
         async with self._locks.locked(room_id):
-            room = await self._ready(room_id)
+            room = await self._ready(room_id, meant)
             if not room.status.accepts_events:
                 return False
             context = await self._contexts.of(room)
@@ -237,6 +230,8 @@ class Timeline:
             return True
 
     async def _record(self, event: RoomEvent, context: RoomContext) -> RoomEvent:
+        if self._trim is not None:
+            event = self._trim(event)
         with self._tracer.root(SpanKind.CUSTOM, "process_event", room_id=event.room_id):
             keep = self._policy is None or self._policy.should_persist(event.type)
             if keep:
@@ -246,11 +241,12 @@ class Timeline:
             self._plan(event, context, RootCall(), keep=keep)
         return event
 
-    async def _ready(self, room_id: str) -> Room:
+    async def _ready(self, room_id: str, meant: Meant) -> Room:
         """The room as it is now that the time is what it is (AMB-4)."""
         room = await self._store.get_room(room_id)
         if room is None:
             raise RoomNotFoundError(room_id)
+        meant.check(room)
         if room.timers.inactive_after_seconds is None and room.timers.closed_after_seconds is None:
             return room
         return await self._timers().apply(room)
@@ -278,13 +274,7 @@ class Timeline:
         outcome = await self._hooks.decide(
             HookTrigger.BEFORE_BROADCAST, event, context, locked=None if early is None else True
         )
-        if early is not None:
-            outcome = early.before(outcome)
-        if not outcome.blocked:
-            refusal = write_refusal(context.binding(event.source.channel_id))
-            if refusal is not None:
-                outcome.blocked, outcome.blocked_by, outcome.reason = True, refusal, refusal
-        return outcome
+        return outcome if early is None else early.before(outcome)
 
     async def _commit(
         self,
@@ -299,6 +289,8 @@ class Timeline:
         scope = left.visibility
         if source is not None:  # what it may show then, it may show ever after (R83)
             scope = effective_scope(scope, source.visibility, context.bindings)
+        if target is not None:  # nor does a hook show a change to more than saw what is changed
+            scope = effective_scope(scope, target.visibility, context.bindings)
         event = left.model_copy(
             update={
                 "visibility": scope,
@@ -312,6 +304,7 @@ class Timeline:
         changed = None if mutation is None else mutation.target
         keep = self._policy is None or outcome.blocked or self._policy.should_persist(event.type)
         stored = await (self._append if keep else self._pass_on)(event, changed)
+        item.on_stored()
         reason = outcome.reason or outcome.blocked_by
         delivered, reached = self._plan(
             stored, context, item.root, item=item, mutation=mutation, keep=keep
@@ -342,8 +335,11 @@ class Timeline:
         try:
             with self._tracer.span(SpanKind.STORE_QUERY, "store_event", room_id=event.room_id):
                 stored = await self._store.commit_event(event, at=self._clock.now(), target=target)
-        except BaseException:
-            _log.error("event %s was not stored", event.id, exc_info=True, extra=_facts(event))
+        except BaseException as error:
+            if await self._is_refusal(error, event):
+                _log.debug("event %s was refused: %s", event.id, error, extra=_facts(event))
+            else:
+                _log.error("event %s was not stored", event.id, exc_info=True, extra=_facts(event))
             raise
         if told:
             took = round((self._clock.monotonic() - began) * 1000, 3)
@@ -355,6 +351,12 @@ class Timeline:
             except Exception:  # noqa: BLE001 - a listener must not undo a commit
                 _log.exception("a commit listener failed")
         return stored
+
+    async def _is_refusal(self, error: BaseException, event: RoomEvent) -> bool:
+        """Whether another process was faster: it stored the same, or deleted what was to change."""
+        if isinstance(error, EventNotFoundError):
+            return True
+        return isinstance(error, ValueError) and await self._first(event) is not None
 
     async def _pass_on(self, event: RoomEvent, target: RoomEvent | None = None) -> RoomEvent:
         """An event that is delivered and not stored (R101): of an edit or a delete stays what it
@@ -447,6 +449,3 @@ def _kept(event: RoomEvent, left: RoomEvent) -> RoomEvent:
 
 def _refusal(event: RoomEvent) -> str | None:
     return event.blocked_by if event.status is EventStatus.BLOCKED else None
-
-
-__all__ = ["MAX_WAITING", "Admission", "Committed", "Pass", "Room", "Timeline"]

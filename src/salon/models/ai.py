@@ -40,8 +40,9 @@ class ThinkingEvent:
 @dataclass(frozen=True, slots=True)
 class AIResponseEvent:
     """ON_AI_RESPONSE: a turn completed (R66). `latency_ms` is how long it took in all, `usage` the
-    provider's token counts, unaltered. `loop_end_reason` is ``completed``, or ``max_rounds`` where
-    the model had to end without its tools."""
+    provider's token counts, unaltered. `loop_end_reason` is ``completed``, ``max_rounds`` where
+    the model had to end without its tools, or ``room_ended`` where a person was asked when the
+    agent lost its room."""
 
     channel_id: str
     response_content: str

@@ -39,7 +39,7 @@ class LoopReport:
     """What a loop did so far; filled while it runs.
 
     `rounds` counts generations, `calls` tool calls. `thinking` are the thoughts of all rounds in
-    order, `provider` who was asked last.
+    order, `provider` who was asked last. A tool that sets `end` ends the loop with its results.
     """
 
     rounds: int = 0
@@ -101,6 +101,8 @@ async def run_with_tools(
         if on_result is not None:
             for call, result in zip(said.calls, results, strict=True):
                 on_result(call, result)
+        if report.end is not None:
+            return
         context = replace(context, messages=[*context.messages, *said.messages(results)])
 
 

@@ -25,6 +25,10 @@ from salon.store.schema import events
 GROUP = 64
 """Commits in one transaction at most."""
 
+GROUP_SIZE = 4_000_000
+"""Characters of documents in one transaction, beyond which no further commit joins it: small ones
+don't wait for large ones."""
+
 SCAN = 256
 """Commits looked at for one transaction at most: those of rooms being written must wait."""
 
@@ -74,7 +78,7 @@ class Committer:
         """
         self._database.check_open()
         loop = asyncio.get_running_loop()
-        commit = _Commit(room_id, at, rows, target, loop.create_future())
+        commit = _Commit(room_id, models.utc(at), rows, target, loop.create_future())
         self._waiting.append(commit)
         self._schedule(loop)
         return await commit.first
@@ -106,14 +110,16 @@ class Committer:
     def _take(self) -> list[_Commit]:
         """What waits for rooms that no other transaction has."""
         busy = {commit.room_id for commit in self._going}
+        size = 0
         group: list[_Commit] = []
         later: list[_Commit] = []
-        while self._waiting and len(group) < GROUP and len(later) < SCAN:
+        while self._waiting and len(group) < GROUP and len(later) < SCAN and size < GROUP_SIZE:
             commit = self._waiting.popleft()
             if commit.room_id in busy:
                 later.append(commit)
             elif not commit.first.done():
                 group.append(commit)
+                size += sum(len(row["document"]) for row in commit.rows)
         self._waiting.extendleft(reversed(later))
         return group
 

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
 from salon.base import UnavailableError
 from salon.store.errors import OutcomeUnknownError, UnfitTextError
 
 T = TypeVar("T")
+
+_CONFLICTS = ("40001", "40P01")
+"""Serialization failure, deadlock."""
 
 Transact = Callable[[Callable[[Connection], Any]], Any]
 """Runs a function in a transaction, in this thread, and returns what it returns."""
@@ -153,6 +156,8 @@ class Database(ABC):
             return _twice(attempt, unless=lambda: committing)
         except DBAPIError as error:
             raise self._refusal(error, "write to", unknown=committing) from error
+        except StatementError as error:
+            raise _unfit(error) from error
 
     def _query(self, engine: Engine, work: Callable[[Connection], T]) -> T:
         def attempt() -> T:
@@ -163,15 +168,15 @@ class Database(ABC):
             return _twice(attempt)
         except DBAPIError as error:
             raise self._refusal(error, "read from") from error
+        except StatementError as error:
+            raise _unfit(error) from error
 
     def _refusal(self, error: DBAPIError, what: str, *, unknown: bool = False) -> Exception:
         if isinstance(error, IntegrityError):
             return error
         said = " ".join(str(error.orig).split())
         if isinstance(error, DataError):
-            # The driver refuses texts with NUL itself, so the server gave no code.
-            local = getattr(error.orig, "sqlstate", None) is None
-            return (UnfitTextError if local else ValueError)(
+            return (UnfitTextError if "NUL" in said else ValueError)(
                 f"the database does not take these values: {said}"
             )
         if unknown and error.connection_invalidated:
@@ -181,12 +186,19 @@ class Database(ABC):
         return UnavailableError(f"cannot {what} {self.name}: {said}")
 
 
+def _unfit(error: StatementError) -> Exception:
+    """A value that did not even get to the driver."""
+    return ValueError(f"the database does not take these values: {error.orig or error}")
+
+
 def _twice(attempt: Callable[[], T], unless: Callable[[], bool] = lambda: False) -> T:
-    """Again on a new connection if an old one turns out to be dead, as all are after a restart of
-    the server: nothing that was not committed has happened."""
+    """Again, on a new connection if an old one turns out to be dead, as all are after a restart of
+    the server, or if the server chose this transaction to end a deadlock: nothing that was not
+    committed has happened."""
     try:
         return attempt()
     except DBAPIError as error:
-        if not error.connection_invalidated or unless():
+        conflict = getattr(error.orig, "sqlstate", None) in _CONFLICTS
+        if unless() or not (conflict or error.connection_invalidated):
             raise
     return attempt()

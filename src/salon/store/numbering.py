@@ -196,11 +196,11 @@ def _grow_at_once(connection: Connection, growths: Sequence[Growth]) -> dict[str
     given = {name: [move[name] for move in moves] for name in moves[0]}
     given["ids"] = given.pop("this")
     new = [_new_row(row, nth) for growth in growths for nth, row in enumerate(growth.rows, start=1)]
-    found = connection.execute(_GROW, given | {"rows": json.dumps(new)})
+    found = connection.execute(_GROW, given | {"rows": json.dumps(new, ensure_ascii=False)})
     return {row.id: row.first for row in found}
 
 
 def _new_row(row: Mapping[str, Any], nth: int) -> dict[str, Any]:
     """What JSON can hold. JSON itself goes as text: within JSON the server would unpack it, and
     refuse some of what it takes as a document."""
-    return {**row, "nth": nth, "created_at": models.utc(row["created_at"]).isoformat()}
+    return {**row, "nth": nth, "created_at": row["created_at"].isoformat()}

@@ -32,9 +32,17 @@ from salon.store.schema import bindings, bytewise, participants, rooms
 _PAGE = 32
 _METADATA_PAGE = 200
 
+# A room that is being written is pending; whoever locks several rooms does it in the same order.
 _DELIVERED = (
     update(rooms)
-    .where(rooms.c.pending, rooms.c.delivered_index >= rooms.c.latest_index)
+    .where(
+        rooms.c.id.in_(
+            select(rooms.c.id)
+            .where(rooms.c.pending, rooms.c.delivered_index >= rooms.c.latest_index)
+            .order_by(rooms.c.id)
+            .with_for_update(skip_locked=True, key_share=True)
+        )
+    )
     .values(pending=false())
 )
 

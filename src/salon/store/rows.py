@@ -49,8 +49,11 @@ def microseconds(at: datetime | None) -> int | None:
 
 
 def utc(at: datetime) -> datetime:
-    """A naive instant counts as UTC."""
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    """A naive instant counts as UTC. `ValueError` if it is in no year from 1 to 9999 there."""
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{at.isoformat()} is before the year 1 or after 9999 in UTC") from None
 
 
 def room_row(room: Room) -> dict[str, Any]:
@@ -123,7 +126,7 @@ def changed_event_row(event: RoomEvent) -> dict[str, Any]:
         "correlation_id": event.correlation_id,
         "parent_event_id": event.parent_event_id,
         "responds_to": event.responds_to,
-        "created_at": event.created_at,
+        "created_at": utc(event.created_at),
         "document": event.model_dump_json(exclude=_APART),
     }
 

@@ -336,7 +336,7 @@ async def test_R101_edits_and_deletes_that_are_not_stored_still_change_their_tar
         assert len(web.got) == 3
 
 
-async def test_R101_an_edit_whose_target_was_just_deleted_elsewhere_fails() -> None:
+async def test_R101_R109_an_edit_whose_target_was_just_deleted_elsewhere_is_refused() -> None:
     class Racing(InMemoryStore):
         async def update_event(self, event: RoomEvent) -> RoomEvent | None:
             await self.delete_event(event.room_id, event.id)
@@ -347,10 +347,10 @@ async def test_R101_an_edit_whose_target_was_just_deleted_elsewhere_fails() -> N
         await stage.room(RecordingTransport("sms"))
         target = (await stage.inbound("sms", "old")).event
         assert target is not None
-        with pytest.raises(ValueError, match="has no event"):
-            await stage.inbound(
-                "sms", content=EditContent(target_event_id=target.id, new_content=text("new"))
-            )
+        result = await stage.inbound(
+            "sms", content=EditContent(target_event_id=target.id, new_content=text("new"))
+        )
+        assert (result.event, result.reason) == (None, "target_event_not_found")
 
 
 async def test_R101_results_of_its_delivery_are_told_and_not_stored() -> None:

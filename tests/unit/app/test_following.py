@@ -79,6 +79,11 @@ def test_a_tail_is_a_socket(client: Client) -> None:
                 socket.receive_json()
         denied = refused(browser, "/rooms/nowhere/tail")
         assert denied.status_code == 404
+        for query in ("after_index=x", "after_index=-2", "include_blocked=perhaps"):
+            denied = refused(browser, f"/rooms/r1/tail?{query}")
+            said = json.loads(denied.content)
+            assert (denied.status_code, said["code"]) == (422, "invalid")
+            assert query.partition("=")[0] in said["detail"]
         house.ready = False
         denied = refused(browser, "/rooms/r1/tail")
         assert (denied.status_code, denied.headers["retry-after"]) == (503, "5")

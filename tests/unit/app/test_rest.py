@@ -602,6 +602,7 @@ def test_every_error_of_the_core_is_in_the_table() -> None:
         core_errors.RoomKitError,
         core_errors.ProviderDeliveryError,
         core_errors.DuplicateIndexError,
+        core_errors.AgentBusyError,  # in a result, not raised
         core_errors.HumanInputRejectedError,  # the model reads these two
         core_errors.PendingInputNotFoundError,
     }

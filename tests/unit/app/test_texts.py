@@ -151,6 +151,8 @@ async def test_older_history_is_given_in_bounded_pages(rooms: Rooms) -> None:
         ({"type": "message", "text": "x", "idempotency_key": 5}, "bad_message"),
         ({"type": "message", "text": "x", "idempotency_key": ""}, "bad_message"),
         ({"type": "message", "text": "x", "idempotency_key": "k" * 129}, "bad_message"),
+        ({"type": "message", "text": "x", "idempotency_key": "a\0b"}, "bad_message"),
+        ({"type": "message", "text": "x", "idempotency_key": "\ud800"}, "bad_message"),
         ({"type": "history"}, "bad_message"),
         ({"type": "history", "before_index": -1}, "bad_message"),
         ({"type": "history", "before_index": "5"}, "bad_message"),
@@ -170,6 +172,23 @@ async def test_what_a_page_sends_wrongly_gets_an_error_and_nothing_else(
         assert len(error["message"]) <= 500
         page.say({"type": "message", "text": "still here"})
         assert (await page.expect("event"))["event"]["content"]["body"] == "still here"
+
+
+async def test_what_the_database_says_is_not_for_pages(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def say(*_: Any, **__: Any) -> None:
+        raise ValueError("invalid byte sequence in table events")
+
+    async with rooms.page() as page:
+        monkeypatch.setattr(rooms.channel, "say", say)
+        page.say({"type": "message", "text": "hello"})
+        error = await page.expect("error")
+        assert error == {
+            "type": "error",
+            "code": "bad_message",
+            "message": "the message cannot be stored",
+        }
 
 
 async def test_a_room_that_was_closed_refuses_words_and_says_so(rooms: Rooms) -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+import pytest
+
+from salon.base import ConfigurationError
+from salon.channels.ai import AIChannel
 from salon.channels.ai_hooks import TurnHooks
 from salon.channels.ai_human import HumanInput, TurnClock
 from salon.core.ports.ai import AITool, AIToolCall
+from salon.providers import MockAIProvider
 from salon.testing import VirtualClock
-from salon.tools import HumanInputToolHandler
+from salon.tools import HumanInputHandler, HumanInputToolHandler
 
 CALL = AIToolCall("1", "ask", {"q": 1})
 
@@ -65,3 +71,9 @@ async def test_the_time_of_a_turn_stands_still_while_somebody_is_asked() -> None
         await clock.sleep(5)
     assert clock.monotonic() - began == 2
     assert clock.time() == real.time()
+
+
+@pytest.mark.parametrize("wrong", [HumanInputHandler(), {"ask"}, HumanInputToolHandler])
+def test_R167_what_is_no_handler_of_tools_is_refused_at_once(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"human_input_handler=.*HumanInputToolHandler"):
+        AIChannel("ai", provider=MockAIProvider(), human_input_handler=wrong)

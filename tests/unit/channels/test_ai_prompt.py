@@ -150,6 +150,30 @@ async def test_R236_the_memory_gets_the_agents_view_and_the_question_once(kit: R
     assert provider.contexts[0].room is memory.calls[0].context
 
 
+async def test_an_answer_anew_is_asked_for_with_the_question_last(kit: RoomKit) -> None:
+    provider = MockAIProvider(["one", "two", "other two", "three"])
+    await furnish(kit, Phone(), AIChannel(provider=provider))
+    await say(kit, "first")
+    asked = await say(kit, "second")
+    await kit.regenerate_response(ROOM)
+    assert words(provider.contexts[2]) == ["first", "one", "second"]
+    assert asked.event is not None
+    await kit.update_event(ROOM, asked.event.id, content=TextContent(body="second, edited"))
+    await kit.regenerate_response(ROOM)
+    assert words(provider.contexts[3]) == ["first", "one", "second, edited"]
+
+
+async def test_R236_what_agents_made_of_an_answer_is_left_out_with_it(kit: RoomKit) -> None:
+    provider, other = MockAIProvider(["one", "again", "anew"]), MockAIProvider(["hm"])
+    await furnish(kit, Phone(), AIChannel(provider=provider))
+    await furnish(kit, AIChannel("other", provider=other, respond="addressed", name="one"))
+    await say(kit, "first")
+    assert await bodies(kit) == ["first", "one", "hm", "again"]
+    assert words(provider.contexts[1]) == ["first", "one", "hm"]
+    await kit.regenerate_response(ROOM)
+    assert words(provider.contexts[2]) == ["first"]
+
+
 async def test_R235_closing_the_channel_closes_its_memory_and_its_providers(kit: RoomKit) -> None:
     memory, first, second = MockMemoryProvider(), MockAIProvider(), MockAIProvider()
     agent = AIChannel(provider=first, fallback_provider=second, memory=memory)

@@ -10,7 +10,6 @@ import pytest
 
 from salon.base import ConfigurationError, SalonError
 from salon.channels.ai import AIChannel
-from salon.core.errors import RoomNotFoundError
 from salon.core.kit import RoomKit
 from salon.core.ports.ai import (
     AIContext,
@@ -272,7 +271,7 @@ async def test_R168_a_call_whose_hooks_cannot_be_asked_does_not_run(
 
     async def fails(trigger: HookTrigger, room_id: str, payload: Any) -> Any:
         if trigger is HookTrigger.BEFORE_TOOL_USE:
-            raise RoomNotFoundError(room_id)
+            raise OSError("the store is away")
         return await asking(trigger, room_id, payload)
 
     monkeypatch.setattr(kit, "run_hooks", fails)

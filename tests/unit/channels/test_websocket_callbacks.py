@@ -373,7 +373,7 @@ async def test_an_answer_broken_off_from_outside_is_abandoned(ws: WebSocketChann
     assert "StreamEnd" not in reader.kinds
 
 
-async def test_a_room_that_is_left_abandons_its_answers(ws: WebSocketChannel) -> None:
+async def test_a_room_that_is_left_ends_its_answers(ws: WebSocketChannel) -> None:
     reader = join(ws, "a", streams=True)
     announced, elsewhere = event(""), event("", "other", "e2")
     far = join(ws, "b", room_id="other", streams=True)
@@ -383,6 +383,7 @@ async def test_a_room_that_is_left_abandons_its_answers(ws: WebSocketChannel) ->
     await ws.on_room_detached(ROOM)
     await ws.finish_stream(announced, event("Hello"), BINDING, None)
     await ws.finish_stream(elsewhere, event("Hello", "other", "e2"), other, None)
+    assert reader.kinds[-1] == "StreamError"
     assert "StreamEnd" not in reader.kinds
     assert far.kinds[-1] == "StreamEnd"
 

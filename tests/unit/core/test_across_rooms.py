@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from salon.core.errors import RoomDeadlockError
 from salon.core.kit import RoomKit
 from salon.models import HookResult, HookTrigger, RoomContext, RoomEvent
 
@@ -158,3 +159,82 @@ async def test_R128_who_only_looks_on_waits_as_ever(kit: RoomKit) -> None:
     await both_speak(kit)
     await kit._parts.observers.drained("A")
     assert seen[0].delivery_results["user B"].status == "sent"
+
+
+@pytest.mark.parametrize("needs_lock", [True, False])
+@pytest.mark.parametrize("rooms", ["AB", "ABC"])
+@pytest.mark.parametrize("apart", [False, True])
+async def test_R128_hooks_that_copy_in_a_circle_are_told_and_lose_only_one_copy(
+    kit: RoomKit, needs_lock: bool, rooms: str, apart: bool
+) -> None:
+    """At once; if in a task of its own, which need not be waited for, soon."""
+    meeting = asyncio.Barrier(len(rooms))
+    failed: list[tuple[str, str, RoomDeadlockError]] = []
+
+    async def copy(event: RoomEvent, context: RoomContext) -> HookResult:
+        if event.text != "hi":
+            return HookResult.allow()
+        await meeting.wait()
+        there = rooms[(rooms.index(event.room_id) + 1) % len(rooms)]
+        try:
+            copied = message(f"user {there}", f"from {event.room_id}")
+            copying = kit.process_inbound(copied, room_id=there)
+            await (asyncio.gather(copying) if apart else copying)
+        except RoomDeadlockError as error:
+            failed.append((event.room_id, there, error))
+            raise
+        return HookResult.allow()
+
+    for room in rooms:
+        await room_with(kit, Transport(f"user {room}"), room_id=room)
+    kit.add_hook(HookTrigger.BEFORE_BROADCAST, copy, needs_lock=needs_lock)
+    begun = asyncio.get_running_loop().time()
+    results = await asyncio.gather(
+        *(kit.process_inbound(message(f"user {room}"), room_id=room) for room in rooms)
+    )
+    assert asyncio.get_running_loop().time() - begun < (6 if apart else 1)
+    assert [result.blocked for result in results] == [False] * len(rooms)
+    ((here, there, error),) = failed
+    assert error.code == "room_deadlock"
+    assert str(error).startswith(f"room {there!r} waits for the caller, who has {here!r}")
+    for room in rooms:
+        expected = {"hi"} if room == there else {"hi", f"from {rooms[rooms.index(room) - 1]}"}
+        assert {body for body, _ in await words(kit, room)} == expected
+
+
+async def test_R128_a_locked_and_an_unlocked_hook_that_wait_for_each_other(kit: RoomKit) -> None:
+    meeting = asyncio.Barrier(2)
+    failed: list[str] = []
+
+    async def copy(event: RoomEvent, context: RoomContext) -> HookResult:
+        if event.text == "hi":
+            await meeting.wait()
+            there = "B" if event.room_id == "A" else "A"
+            try:
+                await kit.send_event(there, f"bridge {there}", f"from {event.room_id}")
+            except RoomDeadlockError:
+                failed.append(event.room_id)
+        return HookResult.allow()
+
+    await two_rooms(kit)
+    kit.add_hook(HookTrigger.BEFORE_BROADCAST, copy, room_id="A")
+    kit.add_hook(HookTrigger.BEFORE_BROADCAST, copy, room_id="B", needs_lock=False)
+    await both_speak(kit)
+    assert len(failed) == 1
+    assert len(await words(kit, "A") + await words(kit, "B")) == 3
+
+
+async def test_R128_hooks_that_copy_one_way_wait_for_their_turn(kit: RoomKit) -> None:
+    """Two that want the same third room are no circle."""
+
+    async def copy(event: RoomEvent, context: RoomContext) -> HookResult:
+        if event.text == "hi":
+            await kit.send_event("C", "user C", f"from {event.room_id}")
+        await asyncio.sleep(0.1)
+        return HookResult.allow()
+
+    await two_rooms(kit)
+    await room_with(kit, Transport("user C"), room_id="C")
+    kit.add_hook(HookTrigger.BEFORE_BROADCAST, copy)
+    await both_speak(kit)
+    assert sorted(str(body) for body, _ in await words(kit, "C")) == ["from A", "from B"]

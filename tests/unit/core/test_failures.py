@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from salon.base import SalonError
+from salon.core.errors import AgentBusyError
 from salon.core.kit import RoomKit
 from salon.core.memory import InMemoryStore
 from salon.models import (
@@ -31,6 +32,7 @@ from .helpers import (
     Agent,
     Stream,
     Transport,
+    listen,
     message,
     messages,
     room_with,
@@ -187,21 +189,48 @@ async def test_an_agent_that_cancelled_itself_is_asked_again(kit: RoomKit) -> No
     assert ("well again", "delivered") in await words(kit)
 
 
-async def test_a_room_whose_agent_is_far_behind_refuses(
+async def test_an_agent_that_is_far_behind_is_passed_over_and_people_talk_on(
     kit: RoomKit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("salon.core.delivery.MAX_QUESTIONS", 4)
     go = asyncio.Event()
     bot = Agent("bot", lambda event, context: Stream(go, "answer")())
-    await room_with(kit, Transport("sms"), bot)
-    await kit.idle(ROOM)
-    monkeypatch.setattr("salon.core.timeline.MAX_WAITING", 4)
-    reasons = []
-    for _ in range(20):
+    quick = Agent("quick", lambda event, context: None)
+    other = Transport("other")
+    await room_with(kit, Transport("sms"), other, bot, quick)
+    busy = listen(kit, "agent_busy")
+    for _ in range(10):
         result = await kit.process_inbound(message("sms"), room_id=ROOM, detached=True)
+        assert result.reason is None
         await asyncio.wait_for(kit._parts.delivery.rooms.drained(ROOM), PATIENCE)
-        reasons.append(result.reason)
+    call = asyncio.create_task(kit.process_inbound(message("sms", "last"), room_id=ROOM))
+    async with asyncio.timeout(PATIENCE):
+        result = await call  # it waits for no answer of the agent, which was not asked
+    assert isinstance(result.error, AgentBusyError)
+    assert len(other.bodies) == len(quick.asked) == 11
+    assert [event.channel_id for event in busy] == ["bot"] * 7
+    assert busy[-1].event_id == (await messages(kit))[-1].id
     go.set()
-    assert "room_busy" in reasons
+    await kit.idle(ROOM)
+    assert [event.text for event in bot.asked] == ["hi"] * 4
+    await ask(kit)
+    assert len(bot.asked) == 5
+
+
+async def test_a_room_that_is_far_behind_refuses(
+    kit: RoomKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("salon.core.timeline.MAX_WAITING", 4)
+    other = Transport("other")
+    await room_with(kit, Transport("sms"), other)
+    await kit.idle(ROOM)
+    other.hold = asyncio.Event()
+    reasons = []
+    for _ in range(6):
+        result = await kit.process_inbound(message("sms"), room_id=ROOM, detached=True)
+        reasons.append(result.reason)
+    other.hold.set()
+    assert reasons == [None] * 4 + ["room_busy"] * 2
 
 
 async def test_R143_an_injected_event_without_targets_is_only_stored(kit: RoomKit) -> None:
@@ -298,3 +327,36 @@ async def test_R142_an_agent_that_yields_what_is_no_text_is_reported(
     note = (await timeline(kit))[-1]
     assert "an answer is made of text, not of int" in getattr(note.content, "body", "")
     assert len(await messages(kit)) == len(steps)
+
+
+async def test_R196_a_duplicate_that_another_process_stored_first_is_no_error(
+    kit: RoomKit, store: Fragile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    commit = store.commit_event
+
+    async def second(event: RoomEvent, **more: Any) -> RoomEvent:
+        if event.id != "first":
+            await commit(event.model_copy(update={"id": "first"}), **more)
+        return await commit(event, **more)
+
+    await room_with(kit, Transport("sms"))
+    monkeypatch.setattr(store, "commit_event", second)
+    with caplog.at_level(logging.DEBUG, "salon.core.timeline"):
+        result = await kit.process_inbound(message("sms", idempotency_key="k"), room_id=ROOM)
+    assert result.event is not None
+    assert (result.duplicate, result.event.id) == (True, "first")
+    assert [item for item in caplog.records if item.levelno >= logging.WARNING] == []
+    assert "was refused: idempotency key" in caplog.text
+
+
+async def test_an_event_that_cannot_be_stored_is_an_error(
+    kit: RoomKit, store: Fragile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def unfit(event: RoomEvent, **more: Any) -> RoomEvent:
+        raise ValueError("unfit")
+
+    await room_with(kit, Transport("sms"))
+    monkeypatch.setattr(store, "commit_event", unfit)
+    with pytest.raises(ValueError, match="unfit"):
+        await kit.process_inbound(message("sms", idempotency_key="k"), room_id=ROOM)
+    assert "was not stored" in caplog.text

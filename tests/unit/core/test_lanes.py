@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from salon.core.lanes import Lanes
+from salon.core.lanes import LaneClosedError, Lanes
 
 
 async def test_keys_of_several_parts_do_not_run_into_each_other() -> None:
@@ -67,3 +67,79 @@ async def test_the_lanes_of_a_room_are_waited_for_together() -> None:
     assert log == ["first", "second"]
     await lanes.close(5)
     assert not await lanes.drained_room("r")
+
+
+async def test_R211_a_dropped_lane_gives_up_what_it_holds() -> None:
+    lanes = Lanes("test")
+    ended: list[str] = []
+
+    async def running() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append("cancelled")
+
+    async def stubborn() -> str:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            return "anyway"
+        raise AssertionError
+
+    given_up = [lanes.put("r", job) for job in (running, running)]
+    given_up += [lanes.put(("r", 1), job) for job in (stubborn, running)]
+    kept = lanes.put(("q", 1), lambda: asyncio.sleep(1, "kept"))
+    await asyncio.sleep(0.1)
+    lanes.drop("r")
+    lanes.drop_room("r")
+    lanes.drop("nowhere")
+    new = [lanes.put(key, lambda: asyncio.sleep(0, "new")) for key in ("r", ("r", 1))]
+    unbegun = lanes.put("s", running)
+    lanes.drop("s")
+    for future in (*given_up, unbegun):
+        assert isinstance(future.exception(), LaneClosedError)
+    assert [await future for future in (*new, kept)] == ["new", "new", "kept"]
+    assert ended == ["cancelled"]
+    assert lanes.waiting("r") == 0
+    await lanes.close(1)
+
+
+async def test_R128_a_job_that_drops_its_lane_ends_by_itself() -> None:
+    lanes = Lanes("test")
+
+    async def job() -> str:
+        lanes.drop("r")
+        again = lanes.put("r", lambda: asyncio.sleep(60))
+        await asyncio.sleep(0.1)
+        lanes.drop("r")  # begun after it, and not its own
+        assert isinstance(again.exception(), LaneClosedError)
+        return "done"
+
+    began: list[str] = []
+
+    async def never() -> None:
+        began.append("never")
+
+    mine, after = lanes.put("r", job), lanes.put("r", never)
+    assert await mine == "done"
+    assert isinstance(after.exception(), LaneClosedError)
+    await lanes.close(1)
+    assert began == []
+
+
+async def test_R140_closing_waits_for_what_was_dropped() -> None:
+    lanes = Lanes("test")
+    ended = asyncio.Event()
+
+    async def slow_to_end() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(1)
+            ended.set()
+
+    lanes.put("r", slow_to_end)
+    await asyncio.sleep(0.1)
+    lanes.drop("r")
+    await lanes.close(5)
+    assert ended.is_set()

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from salon.base import LocalProtocolError
 from salon.core.errors import (
     ChannelAlreadyRegisteredError,
     ChannelNotFoundError,
@@ -407,6 +408,17 @@ async def test_R140_after_close_nothing_is_queued() -> None:
     await kit.close()
     with pytest.raises(LaneClosedError):
         await kit.process_inbound(message("sms"), room_id=ROOM)
+
+
+async def test_R140_a_closed_framework_is_not_opened_again() -> None:
+    kit = RoomKit(shutdown_timeout=0)
+    await kit.open()
+    await kit.close()
+    with pytest.raises(LocalProtocolError, match="closed"):
+        await kit.open()
+    with pytest.raises(LocalProtocolError):
+        async with kit:
+            raise AssertionError("never")
 
 
 async def test_R34_records_of_the_host(kit: RoomKit) -> None:

@@ -316,3 +316,77 @@ async def test_R143_a_hooks_injected_event_may_not_be_an_unchecked_edit(kit: Roo
     kit.add_hook(HookTrigger.BEFORE_BROADCAST, note)
     await said(kit, "more")
     assert (await stored(kit, target.id)).text == "old"
+
+
+@pytest.mark.parametrize("kind", [edit, delete])
+async def test_R111_a_hook_shows_a_change_to_nobody_who_may_not_see_its_target(
+    kit: RoomKit, kind: Any
+) -> None:
+    async def widen(event: RoomEvent, context: RoomContext) -> HookResult:
+        return HookResult.modify(event.model_copy(update={"visibility": "all"}))
+
+    boss, other = Transport("boss"), Transport("other")
+    await room_with(kit, Transport("sms"), boss, other)
+    whisper = message("sms", "old", visibility="boss")
+    target = (await kit.process_inbound(whisper, room_id=ROOM)).event
+    assert target is not None
+    kit.add_hook(HookTrigger.BEFORE_BROADCAST, widen)
+    result = await kit.process_inbound(change(kind(target.id)), room_id=ROOM)
+    assert result.event is not None
+    assert result.event.visibility == "boss"
+    assert (await stored(kit, target.id)).visibility == "boss"
+    assert (len(boss.got), other.got) == (2, [])
+
+
+@pytest.mark.parametrize("withdrawn", [False, True])
+@pytest.mark.parametrize("kind", [edit, delete])
+async def test_R109_a_target_that_a_hook_took_away_is_not_found(
+    kit: RoomKit, kind: Any, withdrawn: bool
+) -> None:
+    async def take(event: RoomEvent, context: RoomContext) -> HookResult:
+        if event.text != "stop" and event.content == wanted:
+            if withdrawn:
+                gone = {**target.metadata, "deleted": True}
+                await kit.update_event(ROOM, target.id, metadata=gone)
+            else:
+                await kit.delete_event(ROOM, target.id)
+        return HookResult.allow()
+
+    await room_with(kit, Transport("sms"))
+    target = await said(kit)
+    wanted = kind(target.id)
+    kit.add_hook(HookTrigger.BEFORE_BROADCAST, take)
+    before = len(await timeline(kit))
+    result = await kit.process_inbound(change(wanted), room_id=ROOM)
+    assert (result.event, result.reason) == (None, "target_event_not_found")
+    assert len(await timeline(kit)) == before - (not withdrawn)
+
+
+async def test_R109_a_target_that_another_process_deleted_is_not_found(
+    kit: RoomKit, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await room_with(kit, Transport("sms"))
+    target = await said(kit)
+    commit = kit.store.commit_event
+
+    async def late(event: RoomEvent, **more: Any) -> RoomEvent:
+        await kit.store.delete_event(ROOM, target.id)
+        return await commit(event, **more)
+
+    monkeypatch.setattr(kit.store, "commit_event", late)
+    result = await kit.process_inbound(change(edit(target.id)), room_id=ROOM)
+    assert (result.event, result.reason) == (None, "target_event_not_found")
+    assert "was not stored" not in caplog.text
+
+
+async def test_R111_what_a_hook_made_of_the_target_is_not_undone_by_the_edit(kit: RoomKit) -> None:
+    async def note(event: RoomEvent, context: RoomContext) -> HookResult:
+        if event.type is EventType.EDIT:
+            await kit.update_event(ROOM, target.id, metadata={"checked": True})
+        return HookResult.allow()
+
+    await room_with(kit, Transport("sms"))
+    target = await said(kit)
+    kit.add_hook(HookTrigger.BEFORE_BROADCAST, note)
+    await kit.process_inbound(change(edit(target.id)), room_id=ROOM)
+    assert (await stored(kit, target.id)).metadata == {"checked": True, "edited": True}

@@ -13,11 +13,11 @@ from salon.core.hooks import HookRegistry
 from salon.core.kit import RoomKit
 from salon.core.memory import InMemoryLockManager
 from salon.core.observers import Observers
+from salon.core.passes import Pass
 from salon.core.permissions import visible
 from salon.core.ports.channel import Channel
 from salon.core.ports.locks import RoomLockManager
 from salon.core.rooms import DETACHED_KEY, system_event
-from salon.core.timeline import Pass
 from salon.models import (
     NO_OUTPUT,
     ChannelCapabilities,

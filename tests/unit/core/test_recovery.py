@@ -72,6 +72,41 @@ async def test_R207_pending_deliveries_are_resumed_in_order(store: Shared) -> No
     assert await store.find_undelivered_rooms() == []
 
 
+class Line(Transport):
+    """A telephone that somebody is on, or nobody."""
+
+    taken = False
+
+    def reaches(self, room_id: str) -> bool:
+        return self.taken
+
+
+@pytest.mark.parametrize("taken", [False, True])
+async def test_R207_a_line_that_nobody_is_on_settles_no_question(
+    store: Shared, taken: bool
+) -> None:
+    class Silent(Agent):
+        async def on_event(self, event, binding, context):  # type: ignore[no-untyped-def]
+            await asyncio.Event().wait()
+
+    first = RoomKit(store, shutdown_timeout=0)
+    await first.open()
+    line = Line("voice")
+    line.taken = taken
+    await room_with(first, Transport("sms"), line, Silent("bot"))
+    await first.process_inbound(message("sms", "one"), room_id=ROOM, detached=True)
+    await asyncio.sleep(1)
+    await crash(first)
+    await first._parts.marks.flush()
+    async with RoomKit(store, shutdown_timeout=0) as kit:
+        bot = Agent("bot")
+        for channel in (Transport("sms"), Line("voice"), bot):
+            kit.register_channel(channel)
+        await kit.resume_deliveries()
+        await kit.idle(ROOM)
+        assert [event.text for event in bot.asked] == ([] if taken else ["one"])
+
+
 async def test_R207_an_unanswered_question_is_asked_again_an_answered_one_not(
     store: Shared,
 ) -> None:

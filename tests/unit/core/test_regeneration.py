@@ -12,6 +12,7 @@ import pytest
 
 from salon.core.errors import RoomClosedError, RoomNotFoundError
 from salon.core.kit import RoomKit
+from salon.core.lanes import LaneClosedError
 from salon.core.timeline import MAX_WAITING
 from salon.models import (
     Access,
@@ -322,3 +323,48 @@ async def test_R267_a_room_of_others_is_not_found(kit: RoomKit) -> None:
         await kit.regenerate_response("nowhere")
     assert len(agent.asked) == 1
     assert await kit.regenerate_response(ROOM, organization_id="acme") is not None
+
+
+async def test_R140_a_closed_framework_says_so() -> None:
+    kit = RoomKit(shutdown_timeout=0)
+    await kit.open()
+    await asked_once(kit)
+    await kit.close()
+    with pytest.raises(LaneClosedError):
+        await kit.regenerate_response(ROOM)
+
+
+# -- how far back ---------------------------------------------------------------------------------
+
+
+async def notes(kit: RoomKit, count: int) -> None:
+    """The agent says so much without being asked."""
+    for number in range(count):
+        await kit.send_event(ROOM, "ai", text(f"note {number}"), detached=True)
+    await kit.idle(ROOM)
+
+
+async def test_what_is_older_than_the_recent_messages_is_found(kit: RoomKit) -> None:
+    _, _, agent, said = await asked_once(kit)
+    await notes(kit, 160)
+    target = await kit.regenerate_target(ROOM)
+    assert target is not None
+    assert target.id == said.id
+    result = await kit.regenerate_response(ROOM, trigger_id=said.id)
+    assert result is not None
+    assert [event.text for event in result.response_events] == ["hi 2"]
+    assert agent.asked[-1].id == said.id
+
+
+async def test_it_is_looked_for_among_so_many_messages_only(
+    kit: RoomKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("salon.core.regeneration.MAX_BACK", 60)
+    _, _, _, said = await asked_once(kit)
+    await notes(kit, 58)  # the message, its answer, and these
+    target = await kit.regenerate_target(ROOM)
+    assert target is not None
+    assert target.id == said.id
+    await notes(kit, 1)
+    assert await kit.regenerate_target(ROOM) is None
+    assert await kit.regenerate_response(ROOM) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 
 from salon.core.kit import RoomKit
 from salon.core.tickets import Tickets
@@ -88,11 +89,17 @@ async def test_AMB24_one_that_gives_up_lets_the_next_pass_in_order(kit: RoomKit)
 
 async def test_tickets_leave_nothing_behind() -> None:
     tickets = Tickets()
+    turns: list[asyncio.Future[None] | None] = []
+
+    async def next_one() -> None:
+        async with tickets.ticket("a") as turn:
+            turns.append(turn)
+
     async with tickets.ticket("a") as first:
         assert first is None
-        async with tickets.ticket("a") as second:
-            assert second is not None
-            assert not second.done()
+        await asyncio.create_task(next_one(), context=Context())
+        assert turns[0] is not None
+        assert not turns[0].done()
     await asyncio.sleep(0)
     assert tickets._last == {}
 

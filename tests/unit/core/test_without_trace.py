@@ -261,3 +261,101 @@ async def test_R173_who_was_recognised_is_no_participant_for_what_was_not_said(
             await kit.process_inbound(message("web", body), room_id=ROOM)
             known.append([item.identification for item in await kit.list_members(ROOM)])
         assert known == [[], [status], [status]]
+
+
+@pytest.mark.parametrize("named", [ROOM, None])
+async def test_R120_a_commit_that_fails_leaves_nothing(
+    kit: RoomKit, web: Told, monkeypatch: pytest.MonkeyPatch, named: str | None
+) -> None:
+    commit = kit.store.commit_event
+
+    async def full(event: RoomEvent, **more: Any) -> RoomEvent:
+        if event.text == "hi":
+            raise OSError("the disk is full")
+        return await commit(event, **more)
+
+    monkeypatch.setattr(kit.store, "commit_event", full)
+    with pytest.raises(OSError, match="full"):
+        await kit.process_inbound(message("web"), room_id=named)
+    assert await bound(kit) == ["other"]
+    assert await people(kit) == []
+    assert web.rooms == []
+    assert [room.id for room in await kit.list_rooms()] == [ROOM]
+
+
+async def test_R120_a_store_that_takes_no_entries_either_leaves_nothing(
+    kit: RoomKit, web: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    commit, full = kit.store.commit_event, False
+
+    async def filling(event: RoomEvent, **more: Any) -> RoomEvent:
+        nonlocal full
+        full = full or event.text == "hi"
+        if full:
+            raise OSError("the disk is full")
+        return await commit(event, **more)
+
+    monkeypatch.setattr(kit.store, "commit_event", filling)
+    with pytest.raises(OSError, match="full"):
+        await kit.process_inbound(message("web"), room_id=ROOM)
+    assert await bound(kit) == ["other"]
+    assert await people(kit) == []
+    assert web.rooms == []
+    assert "was not all taken back" in caplog.text
+
+
+async def test_R205_a_caller_who_leaves_during_the_commit_leaves_what_came_with_it(
+    kit: RoomKit, web: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, begun = kit.store.commit_event, asyncio.Event()
+
+    async def slow(event: RoomEvent, **more: Any) -> RoomEvent:
+        if event.text == "hi":
+            begun.set()
+            await asyncio.sleep(1)
+        return await commit(event, **more)
+
+    monkeypatch.setattr(kit.store, "commit_event", slow)
+    call = asyncio.create_task(kit.process_inbound(message("web"), room_id=ROOM))
+    await begun.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert "hi" in [event.text for event in await timeline(kit)]
+    assert await bound(kit) == ["other", "web"]
+    assert await people(kit) == ["ann"]
+
+
+@pytest.mark.parametrize("said", ["by the sender", "by the channel", "by the person"])
+async def test_R204_what_a_hooks_own_message_needs_stays(
+    kit: RoomKit, web: Told, said: str
+) -> None:
+    async def nest(event: RoomEvent, context: RoomContext) -> HookResult:
+        if event.text != "bad":
+            return HookResult.allow()
+        if said == "by the sender":
+            await kit.process_inbound(message("web", "nested"), room_id=ROOM)
+        elif said == "by the channel":
+            await kit.send_event(ROOM, "web", "nested")
+        else:
+            await kit.send_event(ROOM, "other", "nested", participant_id="ann")
+        await asyncio.Event().wait()
+        return HookResult.allow()
+
+    kit.add_hook(HookTrigger.BEFORE_BROADCAST, nest, timeout=500)
+    result = await kit.process_inbound(message("web", "bad"), room_id=ROOM)
+    assert result.reason == "process_timeout"
+    assert "nested" in [event.text for event in await timeline(kit)]
+    assert await bound(kit) == (["other"] if said == "by the person" else ["other", "web"])
+    assert await people(kit) == ([] if said == "by the channel" else ["ann"])
+
+
+async def test_R204_what_was_said_before_keeps_nobody(kit: RoomKit, web: Told) -> None:
+    hang(kit)
+    await kit.attach_channel(ROOM, "web")
+    await kit.process_inbound(message("web", "good"), room_id=ROOM)
+    await kit.store.remove_binding(ROOM, "web")
+    await kit.store.remove_participant(ROOM, "ann")
+    await kit.process_inbound(message("web", "bad"), room_id=ROOM)
+    assert await bound(kit) == ["other"]
+    assert await people(kit) == []

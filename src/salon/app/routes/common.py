@@ -17,6 +17,7 @@ _WORDS = {
     401: "No valid credential",
     403: "Not with this credential, or not from this page",
     404: "There is no such thing for this caller",
+    408: "The body came too slowly",
     409: "Not in the present state",
     413: "The body is too long",
     422: "A field has the wrong form",

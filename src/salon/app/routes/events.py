@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, WebSocket
+from fastapi import APIRouter, Header, Path, Query, WebSocket
+from pydantic import AfterValidator
 from starlette.responses import Response
 
 from salon.app.access import Access
@@ -17,6 +18,7 @@ from salon.app.api_models import (
     EventPatch,
     Key,
 )
+from salon.app.fit import one_line
 from salon.app.following import EventStream, follow_socket
 from salon.app.house import House
 from salon.app.middleware import refuse_socket
@@ -36,6 +38,7 @@ _LAST_INDEX = 2**53
 Index = Annotated[int | None, Query(ge=0, le=_LAST_INDEX)]
 After = Annotated[int | None, Query(ge=-1, le=_LAST_INDEX)]
 Limit = Annotated[int, Query(ge=1, le=500)]
+EventId = Annotated[str, AfterValidator(one_line), Path()]
 Types = Annotated[list[EventType] | None, Query(max_length=40)]
 
 
@@ -133,7 +136,7 @@ def _writing(router: APIRouter) -> None:
         "/events/{event_id}", summary="Correct an event", responses=CHANGE, response_model=EventOut
     )
     async def correct(
-        room_id: str, event_id: str, asked: EventPatch, access: Caller, kit: Kit
+        room_id: str, event_id: EventId, asked: EventPatch, access: Caller, kit: Kit
     ) -> dict[str, Any]:
         """Replace the content or the metadata of a stored event. Who follows the room live is not
         told; send an event with content of type ``edit`` for that."""
@@ -147,7 +150,7 @@ def _writing(router: APIRouter) -> None:
 
     @router.delete("/events/{event_id}", summary="Delete an event", responses=CHANGE)
     async def delete(
-        room_id: str, event_id: str, access: Caller, kit: Kit, cascade_replies: bool = True
+        room_id: str, event_id: EventId, access: Caller, kit: Kit, cascade_replies: bool = True
     ) -> DeletedOut:
         """For good, with its replies; its index is never used again."""
         await access.room(room_id)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from salon.app.bodies import BodyTooLarge
 from salon.app.house import House
 from salon.app.intake import BusyError, Intake, WebhookCall
-from salon.app.middleware import BodyTooLarge, headers_of
+from salon.app.middleware import headers_of
 from salon.app.problems import problem
 from salon.app.routes.common import problems
 from salon.providers.webhooks import WebhookPayloadError, WebhookSignatureError
 
-_REFUSALS = problems(404, 413, 422, 503)
+_REFUSALS = problems(404, 408, 413, 422, 429, 503)
 _REFUSALS.pop(401)
 
 

@@ -181,6 +181,11 @@ class Channel(ABC):
     async def on_room_detached(self, room_id: str) -> None:  # noqa: B027 - optional to override
         """The binding is gone."""
 
+    def on_room_ended(self, room_id: str, how: str) -> None:  # noqa: B027 - optional to override
+        """A room takes no more events: it was ``closed``, ``archived`` or ``deleted``. Told to
+        every channel at once, so it must neither take long nor raise; a closed room can be read
+        on, and be reopened."""
+
     async def update_binding(  # noqa: B027 - optional to override
         self, room_id: str, binding: ChannelBinding
     ) -> None:
@@ -190,6 +195,10 @@ class Channel(ABC):
         self, session: Any, room_id: str, binding: ChannelBinding
     ) -> None:
         """The message that carried a media session passed the gates (R19)."""
+
+    def reaches(self, room_id: str) -> bool:
+        """Whether what is delivered there gets to somebody, as far as the channel can tell."""
+        return True
 
     async def close(self) -> None:  # noqa: B027 - optional to override
         """Free everything; idempotent."""

@@ -27,7 +27,8 @@ async def _enter(locks: RoomLockManager, room_id: str = "room") -> bool:
 
 class LockManagerContract:
     """Give it a `locks` fixture: a new manager per test. One whose `held` is not told apart from
-    the default fails `test_R128_a_holder_knows`: it should be told apart."""
+    the default fails `test_R128_a_holder_knows`: it should be told apart. One with the default
+    `alone` fails `test_R199_a_holder_is_alone_when_it_says_so`."""
 
     async def test_R199_one_at_a_time(self, locks: RoomLockManager) -> None:
         inside, entered = 0, 0
@@ -128,6 +129,106 @@ class LockManagerContract:
         async with asyncio.timeout(TIMEOUT):
             await asyncio.create_task(hold(), context=Context())
             await late
+
+    async def test_R199_tasks_of_a_holder_enter_one_at_a_time(self, locks: RoomLockManager) -> None:
+        inside = 0
+
+        async def work(depth: int = 2) -> None:
+            nonlocal inside
+            async with locks.locked("room"):
+                inside += 1
+                assert inside == 1
+                await _turns()
+                assert inside == 1
+                inside -= 1
+                if depth:  # the same once more, within this one's own hold
+                    await asyncio.gather(*(work(depth - 1) for _ in range(3)))
+                assert inside == 0
+
+        async with asyncio.timeout(TIMEOUT), locks.locked("room"):
+            await asyncio.gather(*(work() for _ in range(3)))
+
+    async def test_R199_it_is_free_when_those_inside_are_out(self, locks: RoomLockManager) -> None:
+        inside, leave = asyncio.Event(), asyncio.Event()
+        free: list[bool] = []
+
+        async def stay() -> None:
+            async with locks.locked("room"):
+                inside.set()
+                await leave.wait()
+                await asyncio.create_task(_enter(locks))  # its own hold lasts
+                free.append(False)
+
+        async def stranger() -> None:
+            async with locks.locked("room"):
+                free.append(True)
+
+        async def late() -> None:
+            await leave.wait()
+            async with locks.locked("room"):
+                free.append(True)
+
+        async with asyncio.timeout(TIMEOUT):
+            async with locks.locked("room"):
+                tasks = [asyncio.create_task(stay()), asyncio.create_task(late())]
+                await inside.wait()
+            tasks.append(asyncio.create_task(stranger(), context=Context()))
+            await _turns()
+            assert free == []
+            leave.set()
+            await asyncio.gather(*tasks)
+        assert free == [False, True, True]
+
+    async def test_R199_a_holder_is_alone_when_it_says_so(self, locks: RoomLockManager) -> None:
+        begun, go = asyncio.Event(), asyncio.Event()
+        order: list[str] = []
+
+        async def child(name: str, start: asyncio.Event) -> None:
+            await start.wait()
+            async with locks.locked("room"):
+                order.append(f"{name} in")
+                await _turns()
+                order.append(f"{name} out")
+
+        begun.set()
+        async with asyncio.timeout(TIMEOUT):
+            async with locks.locked("room"):
+                tasks = [asyncio.create_task(child("early", begun))]
+                tasks.append(asyncio.create_task(child("late", go)))
+                await asyncio.sleep(0)
+                async with locks.alone("room"):
+                    assert order == ["early in", "early out"]
+                    go.set()
+                    await _turns()
+                    assert await _enter(locks)  # its own doing
+                    order.append("alone")
+                await _turns()
+                assert locks.held("room")
+            await asyncio.gather(*tasks)
+            await _enter(locks)
+        assert order == ["early in", "early out", "alone", "late in", "late out"]
+
+    async def test_R202_a_holder_that_gives_up_being_alone(self, locks: RoomLockManager) -> None:
+        inside, leave = asyncio.Event(), asyncio.Event()
+
+        async def stay() -> None:
+            async with locks.locked("room"):
+                inside.set()
+                await leave.wait()
+
+        async with asyncio.timeout(TIMEOUT):
+            async with locks.locked("room"):
+                child = asyncio.create_task(stay())
+                await inside.wait()
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0), locks.alone("room"):
+                        raise AssertionError("somebody is inside")
+                assert locks.held("room")
+            stranger = asyncio.create_task(_enter(locks), context=Context())
+            await _turns()
+            assert not stranger.done()
+            leave.set()
+            await asyncio.gather(child, stranger)
 
     async def test_R128_a_holder_knows(self, locks: RoomLockManager) -> None:
         assert not locks.held("room")
