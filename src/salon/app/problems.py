@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from salon.base import SalonError, UnavailableError
 from salon.core.errors import ProviderDeliveryError, RoomKitError
+from salon.store import DatabaseUnavailableError
 
 _log = logging.getLogger("salon.app")
 
@@ -108,6 +109,14 @@ def problem(
     return JSONResponse({"detail": detail, "code": name}, status, headers=dict(headers or {}))
 
 
+def words_of(error: Exception) -> str:
+    """What an error says to who asks from outside: nothing of the inside of the database."""
+    if isinstance(error, DatabaseUnavailableError):
+        _log.warning("%s", error)
+        return "the database cannot be used now"
+    return str(error)
+
+
 def status_of(error: SalonError) -> int:
     """The HTTP status of an error."""
     if error.code in STATUS:
@@ -133,7 +142,7 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
         _log.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
         return problem(500, "the server failed", "internal")
     headers = {"Retry-After": "1"} if status in {429, 503} else None
-    return problem(status, str(error), error.code, headers)
+    return problem(status, words_of(error), error.code, headers)
 
 
 async def _plain(request: Request, error: Exception) -> JSONResponse:

@@ -13,6 +13,7 @@ from salon.app.guests import Guests, path_id, shown_name
 from salon.app.house import TextPeer
 from salon.app.idempotency import scoped_key, shown_key
 from salon.app.observer import bars
+from salon.app.problems import words_of
 from salon.app.version import version
 from salon.base import LOCAL, Principal, SalonError, new_id
 from salon.channels.websocket import Connection, WebSocketChannel
@@ -108,7 +109,7 @@ class RoomSockets:
                 )
                 seat.stamp = stamp_of(await self._kit.get_room(room_id))
             except SalonError as error:
-                await peer.send({"type": "error", "code": error.code, "message": str(error)})
+                await peer.send({"type": "error", "code": error.code, "message": words_of(error)})
                 return
             await self._sit(peer, seat, name, writes=grant is None or grant.writes)
             if seat.ended is not None:
@@ -204,7 +205,7 @@ class RoomSockets:
                 await self._check_room(seat)
                 await self._take(seat, connection, message, writes)
             except (_Refused, SalonError) as error:
-                _complain(connection, error.code, str(error))
+                _complain(connection, error.code, words_of(error))
             except ValueError as error:  # its words may be those of the database
                 _log.info("a message in room %r was not taken: %s", seat.room_id, error)
                 _complain(connection, "bad_message", "the message cannot be stored")

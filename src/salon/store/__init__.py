@@ -16,7 +16,7 @@ from salon.store.factory import Stores, make_stores
 if TYPE_CHECKING:
     from salon.store.calls import SqlCallLog
     from salon.store.database import Database
-    from salon.store.errors import OutcomeUnknownError
+    from salon.store.errors import DatabaseUnavailableError, OutcomeUnknownError
     from salon.store.postgres import PostgresDatabase, PostgresStore
     from salon.store.sql import SqlStore
     from salon.store.sqlite import SqliteDatabase
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConversationStore",
     "Database",
+    "DatabaseUnavailableError",
     "InMemoryStore",
     "OutcomeUnknownError",
     "PostgresDatabase",
@@ -39,6 +40,7 @@ __all__ = [
 
 _LAZY = {
     "Database": "database",
+    "DatabaseUnavailableError": "errors",
     "OutcomeUnknownError": "errors",
     "PostgresDatabase": "postgres",
     "PostgresStore": "postgres",

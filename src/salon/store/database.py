@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
-from salon.base import UnavailableError
-from salon.store.errors import OutcomeUnknownError, UnfitTextError
+from salon.store.errors import DatabaseUnavailableError, OutcomeUnknownError, UnfitTextError
 
 T = TypeVar("T")
 
@@ -137,7 +136,7 @@ class Database(ABC):
 
     def _opened(self) -> Sides:
         if self._sides is None:
-            raise UnavailableError(f"the store {self.name} is not open")
+            raise DatabaseUnavailableError(f"the store {self.name} is not open")
         return self._sides
 
     def _transact(self, engine: Engine, work: Callable[[Connection], T]) -> T:
@@ -183,7 +182,7 @@ class Database(ABC):
             return OutcomeUnknownError(
                 f"lost {self.name} during a commit, which may have happened or not: {said}"
             )
-        return UnavailableError(f"cannot {what} {self.name}: {said}")
+        return DatabaseUnavailableError(f"cannot {what} {self.name}: {said}")
 
 
 def _unfit(error: StatementError) -> Exception:

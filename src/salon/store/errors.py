@@ -7,7 +7,12 @@ from typing import ClassVar
 from salon.base import UnavailableError
 
 
-class OutcomeUnknownError(UnavailableError):
+class DatabaseUnavailableError(UnavailableError):
+    """The database cannot be used now. The text is for who runs it: it names the database and what
+    its server said."""
+
+
+class OutcomeUnknownError(DatabaseUnavailableError):
     """The connection was lost during a commit: what it wrote is there wholly or not at all.
 
     Read it back, or send it again under the same idempotency key.

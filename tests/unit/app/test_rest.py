@@ -21,6 +21,7 @@ from salon.models import (
     RoomStatus,
     Task,
 )
+from salon.store import DatabaseUnavailableError, OutcomeUnknownError
 
 from .rest import Api
 
@@ -584,6 +585,27 @@ async def test_every_error_of_the_core_has_its_answer(
     monkeypatch.setattr(api.kit, "close_room", fail)
     words = await api.fails("POST", "/rooms/r/close", status, code)
     assert words == str(error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [(DatabaseUnavailableError, "unavailable"), (OutcomeUnknownError, "outcome_unknown")],
+)
+async def test_what_the_database_says_is_for_the_log(
+    api: Api,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    kind: type[DatabaseUnavailableError],
+    code: str,
+) -> None:
+    async def fail(*_: object) -> None:
+        raise kind("cannot write to postgresql://inside: no space left")
+
+    await made(api)
+    monkeypatch.setattr(api.kit, "close_room", fail)
+    words = await api.fails("POST", "/rooms/r/close", 503, code)
+    assert words == "the database cannot be used now"
+    assert "no space left" in caplog.text
 
 
 async def test_what_is_our_own_fault_says_nothing_of_itself(

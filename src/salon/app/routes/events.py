@@ -24,7 +24,7 @@ from salon.app.house import House
 from salon.app.middleware import refuse_socket
 from salon.app.observer import Observer
 from salon.app.pages import TimelinePage, read_page
-from salon.app.problems import InvalidError, status_of
+from salon.app.problems import InvalidError, status_of, words_of
 from salon.app.routes.common import CHANGE, ROOM, Caller, Kit, access_of, problems
 from salon.app.speaking import speak
 from salon.base import SalonError
@@ -209,7 +209,7 @@ def _following(router: APIRouter, house: House) -> None:
             with listening as reader:
                 await follow_socket(socket, reader, after_index)
         except SalonError as error:
-            refusal = Refusal(status_of(error), str(error))
+            refusal = Refusal(status_of(error), words_of(error))
             await refuse_socket(refusal, socket.scope, socket.receive, socket.send)
 
 
