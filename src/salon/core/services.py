@@ -129,6 +129,7 @@ class Services:
         self._build_timeline(options)
         self._build_rooms(options)
         self._build_inbound(options)
+        self._build_around(options)
 
     def _build_timeline(self, options: Options) -> None:
         trim = payload_filter(options.raw_payload)
@@ -273,6 +274,9 @@ class Services:
             process_timeout=options.process_timeout,
             tracer=self.tracer,
         )
+
+    def _build_around(self, options: Options) -> None:
+        """What brings messages in by itself, sends, asks anew, resumes."""
         self.sources = SourceSupervisor(
             lambda message: self.inbound.process(message, None, detached=True),
             framework=self.framework,
