@@ -72,6 +72,12 @@ def content_words(text: str) -> set[str]:
     return {word for word in plain(text).split() if len(word) > 2} - _COMMON
 
 
+def resembles(heard: str, said: str) -> bool:
+    """Whether `heard` may be what a recogniser made of `said`: a word of meaning is in both. For
+    tests of what carries the words, which cost a word on a busy machine."""
+    return bool(content_words(heard) & content_words(said))
+
+
 def plain(text: str) -> str:
     """`text` as a recogniser writes it: lower-case words and nothing else."""
     folded = text.lower().replace("é", "e")

@@ -9,6 +9,7 @@ import pytest
 from tests.browser.conftest import Launch, OpenRoom
 from tests.browser.hearing import content_words, loud_ms, received_sound
 from tests.browser.room_page import WAYS, RoomPage, Said
+from tests.integration.asking import ask_until
 
 from salon.core.ports.ai import AIMessage
 from salon.providers.house import HouseAgent
@@ -47,7 +48,10 @@ def check_cut(answer: Said, whole: str) -> None:
 async def test_speaking_cuts_the_agent_and_gets_an_answer(
     launch: Launch, visit: OpenRoom, audio: str
 ) -> None:
-    await speak_over(await visit(await launch(QUESTION, 3_000, SECOND), audio=audio))
+    async def once(number: int) -> bool:
+        return await speak_over(await visit(await launch(QUESTION, 3_000, SECOND), audio=audio))
+
+    await ask_until(True, once)
 
 
 @pytest.fixture(scope="module")
@@ -63,26 +67,33 @@ def immediate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProces
 async def test_any_speech_cuts_the_agent_where_that_is_wanted(
     launch: Launch, visit: OpenRoom, immediate: ServerProcess
 ) -> None:
-    browser = await launch(QUESTION, 3_000, SECOND)
-    await speak_over(await visit(browser, at=immediate, audio="webrtc"))
+    async def once(number: int) -> bool:
+        browser = await launch(QUESTION, 3_000, SECOND)
+        return await speak_over(await visit(browser, at=immediate, audio="webrtc"))
+
+    await ask_until(True, once)
 
 
-async def speak_over(page: RoomPage) -> None:
-    """A call whose second question is spoken over the answer to the first."""
+async def speak_over(page: RoomPage) -> bool:
+    """A call whose second question is spoken over the answer to the first. Whether both were
+    understood: otherwise nobody knows how the answers should be."""
     await page.watch()
     await page.talk()
     entries = await page.count("agent", 2)
+    people = [entry for entry in entries if entry.role == "human"]
+    if "salon" not in content_words(people[0].text) or "open" not in content_words(people[-1].text):
+        print(f"understood {[entry.text for entry in people]}")
+        return False
     first, second = (entry for entry in entries if entry.role == "agent")
     check_cut(first, whole_answer(QUESTION))
     assert len(first.text.split()) >= 2
     assert not second.interrupted
     assert second.text == whole_answer(SECOND)
-    people = [entry for entry in entries if entry.role == "human"]
-    assert content_words(people[-1].text) >= {"open"}
     delay = await cut_delay_ms(page)
     print(f"agent silent {delay:.0f} ms after the voice, having said {first.text!r}")
     assert delay < MOST_CUT_MS
     assert page.errors == []
+    return True
 
 
 async def cut_delay_ms(page: RoomPage) -> float:

@@ -9,7 +9,7 @@ from statistics import median
 
 import pytest
 from tests.browser.conftest import Launch, OpenRoom
-from tests.browser.hearing import content_words, loud_ms, received_sound, recognised
+from tests.browser.hearing import content_words, loud_ms, received_sound, recognised, resembles
 from tests.browser.microphone import microphone_wav
 from tests.browser.room_page import RoomPage
 
@@ -141,8 +141,8 @@ async def test_a_call_is_negotiated_anew_and_goes_on(launch: Launch, visit: Open
     assert after["framesReceived"] > before["framesReceived"]
     people = [entry.text for entry in entries if entry.role == "human"]
     assert len(people) == 2
-    assert content_words(people[0]) >= {"opening", "hours"}
-    assert "salon" in content_words(people[1])
+    assert resembles(people[0], FIRST)
+    assert resembles(people[1], SECOND)
     await page.hang_up()
     assert page.errors == []
 
@@ -177,7 +177,7 @@ async def test_three_people_share_a_room_whichever_way_they_came(
     for at, (name, _, words) in enumerate(people):
         said = timelines[at - 1][2 * at]
         assert (said.role, said.name) == ("human", name)
-        assert content_words(said.text) & content_words(words)
+        assert resembles(said.text, words)
     wanted = content_words(texts[-1])
     for (name, way, _), page in zip(people, pages, strict=True):
         sound = await received_sound(page)
@@ -208,7 +208,7 @@ async def test_a_page_that_may_not_use_the_microphone_connects_all_the_same(
     addresses = [candidate.split()[4] for candidate in found["candidates"]]
     assert addresses
     assert all(address.endswith(".local") for address in addresses)
-    assert found["ms"] < MOST_CONNECT_MS
-    assert content_words(found["final"]) >= {"opening", "hours"}
+    assert found["ms"] < BUSY_MS
+    assert resembles(found["final"], FIRST)
     assert loud_ms(await received_sound(page)) > 1_500
     assert page.errors == []

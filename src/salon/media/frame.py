@@ -36,13 +36,16 @@ class AudioFormat:
     codec: str = "pcm_s16le"
 
 
+MAX_RATE = 192_000
+
+
 @dataclass(slots=True)
 class AudioFrame:
     """One piece of inbound sound (V7).
 
-    `data` holds whole samples: a length not divisible by ``sample_width * channels`` raises
-    `ValueError` here (V8). `timestamp_ms` counts from the start of the session. Stages leave notes
-    in `metadata`.
+    `data` holds whole samples of `sample_width` bytes (1, 2 or 4), interleaved, at a rate of 1 to
+    192,000 Hz, of 1 or 2 channels; anything else raises `ValueError` here (V8). `timestamp_ms`
+    counts from the start of the session. Stages leave notes in `metadata`.
     """
 
     data: bytes
@@ -51,15 +54,56 @@ class AudioFrame:
     sample_width: int = 2
     timestamp_ms: float | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    _samples: Samples | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.sample_rate <= 0 or self.channels <= 0 or self.sample_width <= 0:
-            raise ValueError("sample_rate, channels and sample_width must be positive")
+        if not isinstance(self.data, bytes):
+            raise ValueError(f"data is {type(self.data).__name__}, not bytes")
+        if not 1 <= self.sample_rate <= MAX_RATE:
+            raise ValueError(f"sample_rate is {self.sample_rate}, not within 1..{MAX_RATE}")
+        if self.channels not in (1, 2):
+            raise ValueError(f"channels is {self.channels}, not 1 or 2")
+        if self.sample_width not in (1, 2, 4):
+            raise ValueError(f"sample_width is {self.sample_width}, not 1, 2 or 4")
         step = self.sample_width * self.channels
         if len(self.data) % step:
             raise ValueError(
                 f"{len(self.data)} bytes are not a whole number of samples of {step} bytes"
             )
+
+    @classmethod
+    def of(
+        cls,
+        samples: Samples,
+        sample_rate: int = SAMPLE_RATE,
+        timestamp_ms: float | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> AudioFrame:
+        """A mono frame of ``int16[n]``."""
+        frame = cls(
+            samples.tobytes(), sample_rate, 1, 2, timestamp_ms, {} if metadata is None else metadata
+        )
+        frame._samples = samples
+        return frame
+
+    @property
+    def samples(self) -> Samples:
+        """The sound as ``int16[n * channels]``, not to be written to; `ValueError` unless
+        `sample_width` is 2."""
+        if self._samples is None:
+            if self.sample_width != 2:
+                raise ValueError(f"samples are {self.sample_width} bytes wide, not 2")
+            self._samples = np.frombuffer(self.data, dtype="<i2")
+        return self._samples
+
+    def with_samples(self, samples: Samples) -> AudioFrame:
+        """This frame's stamps and notes (the same dictionary) with other sound, ``int16[n]`` of
+        the same rate and channel count."""
+        frame = AudioFrame(
+            samples.tobytes(), self.sample_rate, self.channels, 2, self.timestamp_ms, self.metadata
+        )
+        frame._samples = samples
+        return frame
 
     @property
     def duration_ms(self) -> float:

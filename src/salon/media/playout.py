@@ -34,6 +34,7 @@ _GRAIN: Final = 40  # 2.5 ms: codecs conceal multiples of that
 _PAUSE: Final = 40 * _MS  # between two stretches that are not urgent
 _RETRY: Final = 20 * _MS  # after one that failed, times the failures in a row
 _LONGEST_RETRY: Final = 320 * _MS
+_CALM: Final = 160 * _MS  # of silence: more than any consonant has
 _LEAST_CUT: Final = 16  # 1 ms
 _LEAST_RISE: Final = 0.5 * _MS
 _MUCH: Final = 20 * _MS
@@ -142,6 +143,7 @@ class Playout:
         "_accelerated",
         "_await_redundancy",
         "_buffer",
+        "_calm",
         "_concealed",
         "_damaged",
         "_decoder",
@@ -201,6 +203,7 @@ class Playout:
         self._length = self._step = FRAME_SAMPLES
         self._slack: float | None = None  # the least of late
         self._depth = 0.0
+        self._calm = 0  # samples of silence while there is too much depth
         self._hold = self._failures = 0
         self._loss = 0.0
         self._redundancy: bool | None = None  # whether the stream carries any, if known
@@ -443,8 +446,12 @@ class Playout:
         step = self._step
         beyond = self._have % step  # of a whole step: delay that is of no use
         if low <= least < target + step and beyond < _LEAST_CUT:
-            self._failures = 0
+            self._failures = self._calm = 0
             return samples
+        if least >= low:
+            self._calm = self._calm + len(samples) if self._stretcher.quiet(samples) else 0
+            if self._calm < _CALM and delays.bear(least - target):
+                return samples
         if self._hold > 0:
             self._hold -= self._length
             return samples

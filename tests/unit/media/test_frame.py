@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 
@@ -29,17 +31,84 @@ def test_V7_frame_and_chunk_are_two_types() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "channels", "width"), [(641, 1, 2), (642, 2, 2), (640, 1, 3), (1, 2, 1)]
+    ("size", "channels", "width"), [(641, 1, 2), (642, 2, 2), (642, 1, 4), (1, 2, 1)]
 )
 def test_V8_a_misaligned_frame_is_refused_when_built(size: int, channels: int, width: int) -> None:
     with pytest.raises(ValueError, match="whole number of samples"):
         AudioFrame(bytes(size), channels=channels, sample_width=width)
 
 
-@pytest.mark.parametrize("field", ["sample_rate", "channels", "sample_width"])
-def test_V8_a_frame_needs_positive_figures(field: str) -> None:
-    with pytest.raises(ValueError, match="positive"):
-        AudioFrame(b"", **{field: 0})
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[("sample_rate", value) for value in (-1, 0, 192_001)],
+        *[("channels", value) for value in (-1, 0, 3)],
+        *[("sample_width", value) for value in (-1, 0, 3, 8)],
+    ],
+)
+def test_V8_a_figure_out_of_range_is_refused_and_named(field: str, value: int) -> None:
+    with pytest.raises(ValueError, match=f"{field} is {value}, not"):
+        AudioFrame(b"", **cast(dict[str, Any], {field: value}))
+
+
+@pytest.mark.parametrize("rate", [1, 192_000])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("width", [1, 2, 4])
+def test_V8_the_ends_of_each_range_are_in_it(rate: int, channels: int, width: int) -> None:
+    frame = AudioFrame(bytes(8), rate, channels, width)
+    assert frame.duration_ms == 8000 / (channels * width * rate)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [bytearray(2), memoryview(bytes(2)), "ab", None, [0, 0]],
+    ids=lambda data: type(data).__name__,
+)
+def test_V8_sound_is_bytes_and_nothing_that_may_change(data: object) -> None:
+    with pytest.raises(ValueError, match=f"data is {type(data).__name__}, not bytes"):
+        AudioFrame(cast(bytes, data))
+
+
+def test_a_frame_of_samples_holds_their_bytes_and_the_array_itself() -> None:
+    sound = tone(440, 320, 16_000)
+    frame = AudioFrame.of(sound)
+    assert frame == AudioFrame(sound.tobytes())
+    assert frame.samples is sound
+    notes: dict[str, object] = {"note": 1}
+    full = AudioFrame.of(sound, 8000, 41.5, notes)
+    assert full == AudioFrame(sound.tobytes(), 8000, 1, 2, 41.5, {"note": 1})
+    assert full.metadata is notes
+    assert AudioFrame.of(sound).metadata is not frame.metadata
+    with pytest.raises(ValueError, match="sample_rate"):
+        AudioFrame.of(sound, 0)
+
+
+def test_samples_are_a_view_of_the_bytes_made_once() -> None:
+    data = np.array([1, -2, 32767, -32768], dtype="<i2").tobytes()
+    frame = AudioFrame(data, 8000, 2)
+    assert frame.samples.tolist() == [1, -2, 32767, -32768], "interleaved"
+    assert frame.samples is frame.samples
+    with pytest.raises(ValueError, match="read-only"):
+        frame.samples[0] = 0
+    assert frame == AudioFrame(data, 8000, 2), "what was looked at is no part of it"
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_samples_of_another_width_are_refused(width: int) -> None:
+    with pytest.raises(ValueError, match=f"{width} bytes wide"):
+        _ = AudioFrame(bytes(8), sample_width=width).samples
+
+
+def test_other_samples_keep_the_stamps_and_share_the_notes() -> None:
+    frame = AudioFrame(bytes(8), 8000, 2, 4, 12.0, {"note": 1})
+    sound = tone(440, 320, 8000)
+    other = frame.with_samples(sound)
+    assert other == AudioFrame(sound.tobytes(), 8000, 2, 2, 12.0, {"note": 1})
+    assert other.samples is sound
+    assert other.metadata is frame.metadata
+    assert frame.data == bytes(8)
+    with pytest.raises(ValueError, match="whole number"):
+        frame.with_samples(sound[:319])
 
 
 def test_V9_a_chunk_takes_anything() -> None:

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from salon.media.jitter import DelayEstimator, JitterBuffer, WindowMinimum, to_ms
+from salon.media.delays import DelayEstimator, WindowMinimum
+from salon.media.jitter import JitterBuffer, to_ms
 
 MS = 16
 
