@@ -9,6 +9,10 @@ Wrong is a built rule of Level 0 or 1 without a test, a line of the catalogue th
 does not exist, and a page whose mapping is stale (results aside). The rules are in
 tests/conformance/core/rules.toml. A test belongs to a rule when its name carries it:
 ``test_R94_first_event_has_index_zero``.
+
+The voice rules are in tests/conformance/voice/rules.toml and have a part of the page to themselves;
+their tests are named the same way, with V. Until that file says ``complete = true``, rules without
+a test and a stale voice part are no fault; then each built MUST and SHOULD needs one.
 """
 
 from __future__ import annotations
@@ -29,9 +33,14 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parent.parent
 SUITE = Path("tests/conformance/core")
 RULES = ROOT / SUITE / "rules.toml"
+VOICE_SUITE = Path("tests/conformance/voice")
+VOICE_RULES = ROOT / VOICE_SUITE / "rules.toml"
+VOICE_HEADING = "## Voice rules"
 PAGE = ROOT / "docs/conformance.md"
 _RULE = re.compile(r"R\d+")
 _CODED = re.compile(r"^test((?:_R\d+)+)(?:_|$)")
+_CODED_VOICE = re.compile(r"^test(?:_R\d+)*((?:_V\d+)+)(?:_|$)")
+_VOICE_RULE = re.compile(r"V\d+")
 RANK = {"failed": 0, "pending": 1, "skipped": 2, "passed": 3}
 """Of several results the lowest counts; a test that only passed in part is not passed."""
 NO_RESULT = "not run"
@@ -48,6 +57,11 @@ class Test:
     def rules(self) -> list[str]:
         found = _CODED.match(self.name)
         return _RULE.findall(found[1]) if found else []
+
+    @property
+    def voice_rules(self) -> list[str]:
+        found = _CODED_VOICE.match(self.name)
+        return _VOICE_RULE.findall(found[1]) if found else []
 
     @property
     def in_suite(self) -> bool:
@@ -79,6 +93,44 @@ class Rule:
         return self.status == "built" and self.level <= 1
 
 
+@dataclass(frozen=True, slots=True)
+class VoiceRule:
+    """A line of the voice rules."""
+
+    name: str
+    level: str
+    title: str
+    built: bool = True
+    reason: str = ""
+
+    @property
+    def number(self) -> int:
+        return int(self.name[1:])
+
+    @property
+    def needs_test(self) -> bool:
+        return self.built and ("MUST" in self.level or "SHOULD" in self.level)
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """All voice rules in order, their chapters, and whether each is to have its test."""
+
+    rules: list[VoiceRule]
+    chapters: list[dict[str, Any]]
+    complete: bool
+
+    def tests_of(self, tests: Iterable[Test]) -> dict[str, list[Test]]:
+        """The tests of each rule, those of the voice suite first."""
+        found: dict[str, list[Test]] = {rule.name: [] for rule in self.rules}
+        first = f"{VOICE_SUITE}/"
+        for test in sorted(tests, key=lambda test: not test.path.startswith(first)):
+            for name in test.voice_rules:
+                if name in found:
+                    found[name].append(test)
+        return found
+
+
 def collect(root: Path = ROOT) -> list[Test]:
     """Every test of the repository whose name carries a rule; those of the suite first."""
     found = []
@@ -89,7 +141,7 @@ def collect(root: Path = ROOT) -> list[Test]:
         for node in ast.walk(ast.parse(path.read_text(), str(path))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 test = Test(where, node.name)
-                if test.rules:
+                if test.rules or test.voice_rules:
                     found.append(test)
     return sorted(set(found), key=lambda test: (not test.in_suite, test.path, test.name))
 
@@ -99,6 +151,14 @@ def load(path: Path = RULES) -> tuple[list[Rule], list[dict[str, Any]], list[dic
     data = tomllib.loads(path.read_text())
     rules = [Rule(name, **fields) for name, fields in data["rules"].items()]
     return sorted(rules, key=lambda rule: rule.number), data["chapters"], data.get("catalogue", [])
+
+
+def load_voice(path: Path = VOICE_RULES) -> Voice:
+    """The voice rules."""
+    data = tomllib.loads(path.read_text())
+    rules = [VoiceRule(name, **fields) for name, fields in data["rules"].items()]
+    rules.sort(key=lambda rule: rule.number)
+    return Voice(rules, data["chapters"], data.get("complete", False))
 
 
 def results_of(reports: Iterable[Path]) -> dict[str, str]:
@@ -199,20 +259,96 @@ def _row(rule: Rule, tests: list[Test], results: Mapping[str, str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _names(tests: list[Test]) -> str:
+def _names(tests: list[Test], suite: Path = SUITE, coded: re.Pattern[str] = _CODED) -> str:
     by_file: dict[str, list[str]] = {}
     for test in tests:
-        by_file.setdefault(test.path.removeprefix(f"{SUITE}/"), []).append(test.name)
+        by_file.setdefault(test.path.removeprefix(f"{suite}/"), []).append(test.name)
     return "<br>".join(
-        f"`{path}`: {', '.join(f'`{_words(name)}`' for name in names)}"
+        f"`{path}`: {', '.join(f'`{_words(name, coded)}`' for name in names)}"
         for path, names in by_file.items()
     )
 
 
-def _words(name: str) -> str:
+def _words(name: str, coded: re.Pattern[str] = _CODED) -> str:
     """The name without its rules, which stand in the first column."""
-    found = _CODED.match(name)
+    found = coded.match(name)
     return name[found.end(1) + 1 :] or name if found else name
+
+
+def render_voice(voice: Voice, tests: list[Test], results: Mapping[str, str]) -> str:
+    """The voice part of the page."""
+    of_rule = voice.tests_of(tests)
+    built = [rule for rule in voice.rules if rule.built]
+    tested = [rule for rule in built if of_rule[rule.name]]
+    functions = {test for found in of_rule.values() for test in found}
+    words = {test: results.get(test.key) for test in functions}
+    said = ", ".join(f"{list(words.values()).count(word)} {word}" for word in reversed(RANK))
+    lines = [
+        VOICE_HEADING,
+        "",
+        f"Tests without a folder are in `{VOICE_SUITE}`.",
+        "",
+        *["| Level | Rules | Built | With a test |", "|---|---|---|---|"],
+    ]
+    for level in sorted({rule.level for rule in voice.rules}):
+        counts = [
+            sum(rule.level == level for rule in some) for some in (voice.rules, built, tested)
+        ]
+        lines.append(f"| {level} | {' | '.join(map(str, counts))} |")
+    lines += ["", f"Result of {len(functions)} test functions: {said}.", ""]
+    for chapter in voice.chapters:
+        lines += [f"### {chapter['title']}", "", "| Rule | Level | Subject | Tests | Result |"]
+        lines += ["|---|---|---|---|---|"]
+        for rule in voice.rules:
+            if chapter["first"] <= rule.number <= chapter["last"]:
+                lines.append(_voice_row(rule, of_rule[rule.name], results))
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _voice_row(rule: VoiceRule, tests: list[Test], results: Mapping[str, str]) -> str:
+    known = [results[test.key] for test in tests if test.key in results]
+    shown, result = _names(tests, VOICE_SUITE, _CODED_VOICE), summarize(known)
+    if not rule.built:
+        shown, result = f"*later: {rule.reason}*", "-"
+    elif not tests:
+        shown, result = "*no test yet*", "-"
+    return f"| {rule.name} | {rule.level} | {rule.title} | {shown} | {result} |"
+
+
+def voice_problems(voice: Voice, tests: list[Test], page: str, fresh: str) -> list[str]:
+    """What `--check` complains about in voice."""
+    of_rule = voice.tests_of(tests)
+    found = [
+        f"{test.path}: {test.name} names {name}, which is no rule"
+        for test in tests
+        for name in test.voice_rules
+        if name not in of_rule
+    ]
+    found += [f"{rule.name} is not built and says no reason" for rule in voice.rules
+              if not rule.built and not rule.reason]  # fmt: skip
+    chapters = voice.chapters
+    found += [
+        f"{rule.name} is in no chapter"
+        for rule in voice.rules
+        if not any(chapter["first"] <= rule.number <= chapter["last"] for chapter in chapters)
+    ]
+    if not voice.complete:
+        return found
+    found += [
+        f"{rule.name} ({rule.level}, {rule.title}) has no test"
+        for rule in voice.rules
+        if rule.needs_test and not of_rule[rule.name]
+    ]
+    if _mapping(page) != _mapping(fresh):
+        found.append(f"the voice part of {PAGE.relative_to(ROOT)} is stale: run it with --run")
+    return found
+
+
+def parts_of(page: str) -> tuple[str, str]:
+    """The page's part of the core and that of voice, empty if it has none."""
+    core, heading, voice = page.partition(VOICE_HEADING)
+    return core.rstrip() + "\n", heading + voice
 
 
 def _catalogue(
@@ -265,7 +401,8 @@ def problems(
 def _mapping(page: str) -> list[str]:
     """The page without results."""
     lines = [line for line in page.splitlines() if not line.startswith("Result")]
-    return [line.rpartition(" | ")[0] if line.startswith("| R") else _plain(line) for line in lines]
+    rows = "| R", "| V"
+    return [line.rpartition(" | ")[0] if line.startswith(rows) else _plain(line) for line in lines]
 
 
 def _plain(line: str) -> str:
@@ -280,15 +417,24 @@ def main() -> int:
     parser.add_argument("--junit", type=Path, action="append", default=[], metavar="FILE")
     options = parser.parse_args()
     rules, chapters, catalogue = load()
-    tests = collect()
+    voice = load_voice()
+    everything = collect()
+    tests = [test for test in everything if test.rules]
+    voice_tests = [test for test in everything if test.voice_rules]
     if options.check:
-        page = PAGE.read_text() if PAGE.exists() else ""
+        core_page, voice_page = parts_of(PAGE.read_text() if PAGE.exists() else "")
         fresh = render(rules, chapters, catalogue, tests, {})
-        found = problems(rules, catalogue, tests, page, fresh)
+        found = problems(rules, catalogue, tests, core_page, fresh)
+        fresh = render_voice(voice, voice_tests, {})
+        found += voice_problems(voice, voice_tests, voice_page, fresh)
         print("\n".join(found) or f"{len(tests)} tests for {len(rules)} rules; the page is current")
+        untested = sum(not found for found in voice.tests_of(voice_tests).values())
+        print(f"voice: {len(voice_tests)} tests, {untested} of {len(voice.rules)} rules without")
         return 1 if found else 0
-    results = run(tests) if options.run else results_of(options.junit)
-    PAGE.write_text(render(rules, chapters, catalogue, tests, results))
+    results = run(everything) if options.run else results_of(options.junit)
+    core_page = render(rules, chapters, catalogue, tests, results)
+    PAGE.write_text(f"{core_page}\n{render_voice(voice, voice_tests, results)}")
+    tests = everything
     failed = sorted(test.key for test in tests if results.get(test.key) == "failed")
     print(f"wrote {PAGE.relative_to(ROOT)}: {len(tests)} tests, {len(failed)} failed")
     print("\n".join(failed))

@@ -61,6 +61,8 @@ setup_test() {
   command -v ip >/dev/null 2>&1 || missing+=(iproute2)
   [ -x /usr/sbin/dovecot ] || missing+=(dovecot-imapd)
   command -v openssl >/dev/null 2>&1 || missing+=(openssl)
+  compgen -G "/usr/lib/*/libspeexdsp.so*" >/dev/null || missing+=(libspeexdsp1)
+  compgen -G "/usr/lib/*/libportaudio.so*" >/dev/null || missing+=(libportaudio2)
   if [ "$(id -u)" = 0 ]; then command -v debootstrap >/dev/null 2>&1 || missing+=(debootstrap); fi
   if [ ${#missing[@]} -gt 0 ]; then apt_install "${missing[@]}"; fi
 }

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { CallClient, CallError, FRAME_SAMPLES, MAX_BUFFERED } from "../src/client/call";
+import type { TurnLatency } from "../src/client/protocol";
 import { Fake, FakeSocket } from "./fake-socket";
 
 function make(extra: object = {}): CallClient {
@@ -172,7 +173,37 @@ describe("events", () => {
     const data = { turn: 3, text: "hi", recognised: -20, firstWord: 210, firstAudio: null };
     socket.say({ event: "metrics", key: "turn.latency", duration: 400, data });
     expect(turns).toEqual([
-      { turn: 3, text: "hi", total: 400, recognised: 0, firstWord: 210, firstAudio: 400 },
+      {
+        turn: 3,
+        text: "hi",
+        total: 400,
+        recognised: 0,
+        firstWord: 210,
+        firstSound: 400, // an older server does not tell it apart
+        firstAudio: 400,
+      },
+    ]);
+  });
+
+  it("tells the first sound of the voice from the first frame on its way", async () => {
+    const [call, socket] = await live();
+    const turns: TurnLatency[] = [];
+    call.on("turn", (turn) => turns.push(turn));
+    const told = (firstSound: number) => ({
+      turn: 1,
+      recognised: 100,
+      firstWord: 200,
+      firstSound,
+      firstAudio: 320,
+    });
+    for (const firstSound of [300, 150, 350]) {
+      const data = told(firstSound);
+      socket.say({ event: "metrics", key: "turn.latency", duration: 320, data });
+    }
+    expect(turns.map((turn) => [turn.firstSound, turn.firstAudio])).toEqual([
+      [300, 320],
+      [200, 320],
+      [350, 350],
     ]);
   });
 

@@ -26,7 +26,7 @@ MEDIA_PATHS: Final = ("/ws", "/call", "/webrtc", "/call/webrtc")
 
 _FOR_ALL = r"/(ws|call|webrtc|call/webrtc|iceservers|schema/call\.json|openapi\.json)"
 _FOR_TOKENS = re.compile(
-    rf"(GET|HEAD) /rooms/[^/]+(/(timeline|transcript|events|events/stream))?"
+    rf"(GET|HEAD) /rooms/[^/]+(/(timeline|transcript|turns|events|events/stream))?"
     rf"|POST /rooms/[^/]+/events"
     rf"|WEBSOCKET (/rooms/[^/]+/tail|/ws/[^/]+)"
     rf"|[A-Z]+ {_FOR_ALL}"

@@ -29,6 +29,7 @@ from salon.app.routes.records import records
 from salon.app.routes.rooms import rooms
 from salon.app.routes.schema import schema
 from salon.app.routes.sockets import sockets
+from salon.app.routes.turns import turns
 from salon.app.routes.webhooks import webhooks
 from salon.app.security import Gate, guarded
 from salon.app.settings import Settings
@@ -74,6 +75,7 @@ def create_app(
     for router in (
         rooms(house, recordings),
         records(recordings),
+        turns(),
         events(house),
         channels(),
         participants(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from salon.app.agents import Answerer, choose_agent
+from salon.app.agents import Agents
 from salon.app.caller import current_caller
 from salon.app.engines import Engines
 from salon.app.guests import Guests
@@ -14,7 +14,6 @@ from salon.app.texts import RoomSockets
 from salon.app.transports import add_transports, mailbox_services
 from salon.app.webrtc import WebRtc
 from salon.base import UrlPolicy
-from salon.channels.ai import AIChannel
 from salon.channels.voice import VoiceChannel
 from salon.channels.websocket import WebSocketChannel
 from salon.core.kit import RoomKit
@@ -26,6 +25,7 @@ from salon.gateway.query import CallQuery
 from salon.gateway.room import RoomHandler
 from salon.gateway.sounds import SoundLoader
 from salon.store import make_stores
+from salon.voice.bridge_config import AudioBridgeConfig
 from salon.voice.events import TurnMeasured
 from salon.voice.recorder import RecordingWriter
 from salon.voice.tts.base import VoiceSettings
@@ -35,8 +35,10 @@ from salon.voice.turns import InterruptionStrategy, TurnConfig
 def compose(settings: Settings) -> House:
     """Everything one server needs, not yet started. Raises `ConfigurationError`."""
     metrics = Metrics()
-    answerer = choose_agent(settings)
-    engines = Engines(settings, metrics, answerer.provider)
+    agents = Agents(settings)
+    engines = Engines(settings, metrics, agents.first.provider)
+    hints = agents.speech_hints()
+    engines.voice.hints = lambda: hints
     metrics.watch_ticker(lambda: engines.ticker.statistics().late)
     metrics.watch_detector(lambda: engines.voice.vad.statistics().dropped_samples)
     stores = make_stores(settings.database_url)
@@ -45,24 +47,21 @@ def compose(settings: Settings) -> House:
     texts = WebSocketChannel()
     voice = VoiceChannel(
         engine=engines.voice,
+        speak_text_events=False,
         voice=VoiceSettings(voice=settings.tts_voice),
+        voice_map=agents.voices,
+        bridge=_bridge(settings),
         caption=texts.caption,
     )
-    agent = AIChannel(
-        provider=answerer.provider, name=answerer.info.name, system_prompt=answerer.system_prompt
-    )
-    for channel in (texts, voice, agent):
+    for channel in (texts, voice, *agents.channels):
         kit.register_channel(channel)
     guests = Guests(
-        kit, (texts.channel_id, voice.channel_id, agent.channel_id), (agent.channel_id,)
+        kit, (texts.channel_id, voice.channel_id, *agents.channel_ids), agents.channel_ids
     )
     records = CallRecords(stores.calls, kit, metrics)
     disk = _Disk(enabled=settings.recording)
     bus = EventBus()
-    turns = TurnConfig(
-        strategy=InterruptionStrategy(settings.interruption),
-        min_speech_ms=settings.min_speech_ms,
-    )
+    turns = _turns(settings)
 
     def handler_for(query: CallQuery) -> CallHandler:
         if query.handler == "room":
@@ -89,15 +88,30 @@ def compose(settings: Settings) -> House:
         rooms=guests,
         gateway=gateway,
         texts=RoomSockets(guests, texts),
-        describe_agent=lambda: answerer.info,
+        describe_agent=lambda: agents.info,
         describe_engines=lambda: engines.describe() | {"webrtc": webrtc.describe()},
         stages=(
-            *_stages(kit, answerer, engines, records, gateway, webrtc, bus, disk),
+            *_stages(kit, agents, engines, records, gateway, webrtc, bus, disk),
             mailbox_services(settings, kit),
         ),
     )
     add_transports(settings, kit, house.intakes)
     return house
+
+
+def _bridge(settings: Settings) -> AudioBridgeConfig | None:
+    """Everybody hears everybody else, in one sum (V139)."""
+    if not settings.bridge:
+        return None
+    return AudioBridgeConfig(mixing_strategy="mix", max_participants=settings.bridge_people)
+
+
+def _turns(settings: Settings) -> TurnConfig:
+    return TurnConfig(
+        strategy=InterruptionStrategy(settings.interruption),
+        min_speech_ms=settings.min_speech_ms,
+        speculate_after_ms=settings.speculate_after_ms,
+    )
 
 
 class _Disk:
@@ -122,7 +136,7 @@ class _Disk:
 
 def _stages(
     kit: RoomKit,
-    answerer: Answerer,
+    agents: Agents,
     engines: Engines,
     records: CallRecords,
     gateway: Gateway,
@@ -144,7 +158,11 @@ def _stages(
         await kit.resume_deliveries()
 
     async def nothing() -> None:
-        """The deliveries end with the rooms."""
+        """It ends with what it belongs to."""
+
+    async def check_voices() -> None:
+        if "synthesis" not in engines.voice.missing:
+            agents.check_voices(engines.tts)
 
     async def open_calls() -> None:
         gateway.endpoints = {**SOCKET_ENDPOINTS, **webrtc.endpoints()}
@@ -152,7 +170,7 @@ def _stages(
     return (
         (
             Service("store and rooms", kit.open, kit.close, close_timeout=10.0),
-            Service("agent", answerer.start, answerer.close),
+            *agents.services(),
             Service("recordings", disk.open, disk.close, close_timeout=10.0),
         ),
         (
@@ -161,6 +179,7 @@ def _stages(
             Service("call log", records.recover, records.close),
         ),
         (
+            Service("voices of agents", check_voices, nothing),
             Service("event bus", publish_bus, withdraw_bus),
             Service("calls", open_calls, gateway.close, close_timeout=10.0),
             Service("deliveries left over", resume, nothing),
@@ -172,6 +191,7 @@ def _measure(metrics: Metrics, turn: TurnMeasured) -> None:
     for stage, value in (
         ("recognised", turn.recognised_ms),
         ("first_word", turn.first_word_ms),
+        ("first_sound", turn.first_sound_ms),
         ("first_audio", turn.first_audio_ms),
     ):
         metrics.turn_latency(stage, value / 1000)

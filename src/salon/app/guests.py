@@ -1,4 +1,4 @@
-"""Rooms as the server offers them: made on first entry, with the agent in them."""
+"""Rooms as the server offers them: made on first entry, with the agents in them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Guests:
         self._own: set[str] = set()
         """Rooms in the making here, which furnish themselves."""
         if agent_ids:
-            kit.add_hook(HookTrigger.ON_ROOM_CREATED, self._furnish, name="agent joins")
+            kit.add_hook(HookTrigger.ON_ROOM_CREATED, self._furnish, name="agents join")
 
     async def create(
         self,
@@ -169,7 +169,7 @@ class Guests:
             self._own.discard(room_id)
 
     async def _furnish(self, event: RoomEvent, context: RoomContext) -> None:
-        """A room that a message from outside made gets the agent."""
+        """A room that a message from outside made gets the agents."""
         del context
         if event.room_id in self._own:
             return

@@ -12,7 +12,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
 _BATCH = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-STAGES = frozenset({"recognised", "first_word", "first_audio"})
+STAGES = frozenset({"recognised", "first_word", "first_sound", "first_audio"})
 OUTCOMES = frozenset({"completed", "failed", "killed", "lost"})
 
 

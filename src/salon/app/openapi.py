@@ -22,7 +22,7 @@ _TAGS = [
     {"name": "participants", "description": "Who is in a room."},
     {"name": "identities", "description": "Who people are across rooms."},
     {"name": "tasks", "description": "What hooks and agents left in a room."},
-    {"name": "records", "description": "Transcripts and recordings."},
+    {"name": "records", "description": "Transcripts, recordings, and how fast answers came."},
     {"name": "webhooks", "description": "What providers post; signed, without a key."},
     {"name": "operations", "description": "For whoever runs the server."},
     {"name": "page", "description": "What the page needs."},

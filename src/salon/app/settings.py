@@ -236,6 +236,12 @@ class Settings:
     agent_name: str | None = setting(
         None, "SALON_AGENT_NAME", doc="Name the agent shows in rooms; default: its own."
     )
+    more_agents: tuple[Path, ...] = setting(
+        (),
+        "SALON_MORE_AGENTS",
+        parse=var.files,
+        doc="Python files with further agents, comma-separated; each answers when called by name.",
+    )
     knowledge_dir: Path | None = setting(
         None,
         "SALON_KNOWLEDGE_DIR",
@@ -255,6 +261,15 @@ class Settings:
     )
 
     # how it hears and speaks
+    bridge: bool = setting(
+        True, "SALON_BRIDGE", parse=var.switch, doc="People in a room hear each other."
+    )
+    bridge_people: int = setting(
+        16,
+        "SALON_BRIDGE_PEOPLE",
+        parse=var.integer(2, 100),
+        doc="How many people hear each other in one room; more than these hear agents only.",
+    )
     interruption: str = setting(
         "confirmed",
         "SALON_INTERRUPTION",
@@ -266,6 +281,12 @@ class Settings:
         "SALON_MIN_SPEECH_MS",
         parse=var.integer(0, 5000),
         doc="Milliseconds of speech that count as an interruption (confirmed).",
+    )
+    speculate_after_ms: int | None = setting(
+        None,
+        "SALON_SPECULATE_AFTER_MS",
+        parse=var.integer(32, 1000),
+        doc="Begin an answer, unheard, after a pause of this many milliseconds; default: never.",
     )
     stt: str = setting(
         "embedded",
@@ -294,6 +315,12 @@ class Settings:
         doc="Voice: espeak, flite, openai (any compatible service) or none.",
     )
     tts_voice: str | None = setting(None, "SALON_TTS_VOICE", doc="Name of the voice.")
+    agent_voices: tuple[tuple[str, str], ...] = setting(
+        (),
+        "SALON_AGENT_VOICES",
+        parse=var.voices,
+        doc="Voices of agents by name: Anna=en-us+f3,Bruno=en-gb. Others speak SALON_TTS_VOICE.",
+    )
     tts_base_url: str | None = setting(
         None,
         "SALON_TTS_BASE_URL",

@@ -275,6 +275,28 @@ def path(text: str) -> Path:
     return Path(text.strip()).expanduser()
 
 
+def files(text: str) -> tuple[Path, ...]:
+    """Comma-separated paths, each once."""
+    found = tuple(path(item) for item in text.split(",") if item.strip())
+    twice = [str(item) for number, item in enumerate(found) if item in found[:number]]
+    if twice:
+        raise ValueError(f"{twice[0]} is named twice")
+    return found
+
+
+def voices(text: str) -> tuple[tuple[str, str], ...]:
+    """Comma-separated pairs of an agent's name and its voice."""
+    found: dict[str, str] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, voice = (part.strip() for part in item.partition("="))
+        if not (name and equals and voice):
+            raise ValueError(f"{item!r} is not name=voice, write Anna=en-us+f3,Bruno=en-gb")
+        if name.casefold() in map(str.casefold, found):
+            raise ValueError(f"{name} is named twice")
+        found[name] = voice
+    return tuple(found.items())
+
+
 def secret(low: int) -> Parser:
     """A secret of at least `low` characters, all printable, no spaces."""
 

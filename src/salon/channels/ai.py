@@ -11,6 +11,7 @@ from typing import Any, Literal
 from salon.base import SYSTEM_CLOCK, Clock, ConfigurationError
 from salon.channels.ai_hooks import DETACHED, ROOM_ENDED, TurnHooks
 from salon.channels.ai_human import HumanInput, TurnClock
+from salon.channels.ai_prepared import Heard, PreparationCounts, Preparations, question_of
 from salon.channels.ai_prompt import (
     catch_up,
     is_called,
@@ -147,6 +148,7 @@ class AIChannel(Channel):
         self._clock = clock
         self._hooks = TurnHooks()
         self._human = HumanInput(human_input_handler, self._hooks, channel_id)
+        self._preparations = Preparations(channel_id)
 
     needs_provider = True
     """Whether it can't be made without somebody who answers."""
@@ -182,14 +184,16 @@ class AIChannel(Channel):
 
     async def on_room_detached(self, room_id: str) -> None:
         self._human.end(room_id, DETACHED)
+        self._preparations.end(room_id)
 
     def on_room_ended(self, room_id: str, how: str) -> None:
         self._human.end(room_id, ROOM_ENDED.format(how))
+        self._preparations.end(room_id)
 
     async def close(self) -> None:
         async with AsyncExitStack() as all_of_it:  # even if one of them fails
             parts = (self._fallback, self._provider, self._memory, self._hooks, self._human)
-            for part in parts:
+            for part in (*parts, self._preparations):
                 if part is not None:
                     all_of_it.push_async_callback(part.close)
 
@@ -235,19 +239,48 @@ class AIChannel(Channel):
             for later in history_for(self.channel_id, context.recent_events, context.bindings)
         )
 
+    # -- before it is asked -----------------------------------------------------------------------
+
+    @property
+    def preparations(self) -> PreparationCounts:
+        """What became of the answers prepared so far."""
+        return self._preparations.counts
+
+    def prepare(
+        self, room_id: str, *, channel_id: str, participant_id: str, name: str | None, text: str
+    ) -> None:
+        """Begin the answer to what somebody seems to have said through a channel. It is adopted if
+        it comes exactly so, and discarded silently by then or by `withdraw`. Nothing is begun if
+        the agent would not be asked, or if a hook decides about such words first."""
+        kit, provider = self._hooks.kit, self._provider
+        if kit is None or provider is None:
+            return
+        heard = Heard(room_id, channel_id, participant_id, name, text)
+
+        async def foreseen() -> AIContext | None:
+            question = await question_of(kit, self.channel_id, heard, self._answers)
+            return None if question is None else await self._request(*question)
+
+        self._preparations.begin((room_id, participant_id), provider, foreseen)
+
+    def withdraw(self, room_id: str, participant_id: str) -> None:
+        """What was prepared for somebody is of no use; idempotent."""
+        self._preparations.withdraw((room_id, participant_id))
+
     # -- one turn ---------------------------------------------------------------------------------
 
     async def _answer(self, turn: _Turn, metadata: dict[str, Any]) -> AsyncIterator[str]:
         began = self._clock.monotonic()
         room_id = turn.event.room_id
         request = await self._asked(turn)
+        provider = self._preparations.adopt(turn.event, request, self.provider)
         if request is None:
             return
         said: list[str] = []
         report = LoopReport()
         clock = TurnClock(self._clock)
         parts = run_with_tools(
-            self.provider,
+            provider,
             request,
             self._guarded(partial(self._serve, turn, clock, report), request.tools, room_id),
             max_rounds=self._max_rounds,

@@ -171,7 +171,12 @@ def _turn_lines(turn: Turn, first: str = FIRST_BYTE) -> Iterator[str]:
     yield f"        {heard}reply of {turn.reply_ms / 1000:.2f} s"
 
 
-_STAGES = {"recognised": "recognised", "firstWord": "first word", "firstAudio": "first audio"}
+_STAGES = {
+    "recognised": "recognised",
+    "firstWord": "first word",
+    "firstSound": "first sound",
+    "firstAudio": "first audio",
+}
 
 
 class Prober:

@@ -15,6 +15,7 @@ from salon.core.telemetry import NO_TRACER, ActiveSpan, Tracer
 from salon.models import (
     AnyChannelType,
     ChannelDirection,
+    EventSource,
     EventType,
     HookExecution,
     HookResult,
@@ -55,18 +56,21 @@ class HookRegistration:
     by_name: bool = False
     """Runs in the rooms that enabled its name."""
 
-    def matches(self, payload: Any, room_id: str) -> bool:
-        """Whether this hook wants the payload."""
+    def matches(self, payload: Any, room_id: str, source: EventSource | None = None) -> bool:
+        """Whether this hook wants the payload. `source` says where one that is no event comes
+        from (V131)."""
         if self.room_id is not None and self.room_id != room_id:
             return False
-        if not isinstance(payload, RoomEvent):
+        event = payload if isinstance(payload, RoomEvent) else None
+        if event is not None:
+            source = event.source
+        if source is None:
             return True
-        source = payload.source
         return (
             (self.channel_types is None or source.channel_type in self.channel_types)
             and (self.channel_ids is None or source.channel_id in self.channel_ids)
             and (self.directions is None or source.direction in self.directions)
-            and (self.event_types is None or payload.type in self.event_types)
+            and (self.event_types is None or event is None or event.type in self.event_types)
         )
 
 
@@ -116,6 +120,8 @@ class HookRegistry:
         self._defined: dict[str, dict[HookTrigger, HookRegistration]] = {}
         self._enabled: dict[str, set[str]] = {}
         self._made = 0
+        self.changed: list[Callable[[], None]] = []
+        """Each is called after hooks were added, removed, enabled or disabled."""
         self._on_failure = on_failure
         self._tracer = tracer
 
@@ -161,6 +167,7 @@ class HookRegistry:
         )
         hooks = self._everywhere if room_id is None else self._of_room.setdefault(room_id, {})
         insort(hooks.setdefault(registration.trigger, []), registration, key=_rank)
+        self._tell_changed()
         return registration
 
     def register(self, hook: HookRegistration) -> HookRegistration:
@@ -194,7 +201,13 @@ class HookRegistry:
                 del registered[trigger]
         if room_id is not None and not registered:
             self._of_room.pop(room_id, None)
+        if removed:
+            self._tell_changed()
         return removed
+
+    def _tell_changed(self) -> None:
+        for listener in self.changed:
+            listener()
 
     # -- by name ----------------------------------------------------------------------------------
 
@@ -226,6 +239,7 @@ class HookRegistry:
             by_name=True,
         )
         self._defined.setdefault(name, {})[hook.trigger] = hook
+        self._tell_changed()
         return hook
 
     def undefine(self, name: str) -> bool:
@@ -240,6 +254,7 @@ class HookRegistry:
         if name not in self._defined:
             _log.warning("room %s enables hook %s, which is not defined yet", room_id, name)
         self._enabled.setdefault(room_id, set()).add(name)
+        self._tell_changed()
 
     def disable(self, room_id: str, name: str) -> bool:
         """Run it there no longer; False if the room had not enabled it."""
@@ -297,13 +312,18 @@ class HookRegistry:
     # -- running ----------------------------------------------------------------------------------
 
     def select(
-        self, trigger: HookTrigger, payload: Any, room_id: str, execution: HookExecution
+        self,
+        trigger: HookTrigger,
+        payload: Any,
+        room_id: str,
+        execution: HookExecution,
+        source: EventSource | None = None,
     ) -> list[HookRegistration]:
         """The hooks that apply, in order."""
         return [
             hook
             for hook in self._at(trigger, room_id)
-            if hook.execution is execution and hook.matches(payload, room_id)
+            if hook.execution is execution and hook.matches(payload, room_id, source)
         ]
 
     def runs_unlocked(self, room_id: str) -> bool:
@@ -320,11 +340,12 @@ class HookRegistry:
         context: RoomContext,
         *,
         locked: bool | None = None,
+        source: EventSource | None = None,
     ) -> HookOutcome:
         """Run the SYNC chain, each hook on what the one before left (R155-R160); with `locked`
         only the hooks that need the room lock, or only those that do not."""
         outcome = HookOutcome(payload)
-        for hook in self.select(trigger, payload, context.room.id, HookExecution.SYNC):
+        for hook in self.select(trigger, payload, context.room.id, HookExecution.SYNC, source):
             if locked is not None and hook.needs_lock is not locked:
                 continue
             result = await self._call(hook, outcome.payload, context)
@@ -340,17 +361,25 @@ class HookRegistry:
                 outcome.payload = result.event
         return outcome
 
-    async def observe(self, trigger: HookTrigger, payload: Any, context: RoomContext) -> None:
+    async def observe(
+        self,
+        trigger: HookTrigger,
+        payload: Any,
+        context: RoomContext,
+        source: EventSource | None = None,
+    ) -> None:
         """Run those that look on, concurrently."""
-        hooks = self.onlookers(trigger, payload, context.room.id)
+        hooks = self.onlookers(trigger, payload, context.room.id, source)
         if hooks:
             await asyncio.gather(*(self.show(hook, payload, context) for hook in hooks))
 
-    def onlookers(self, trigger: HookTrigger, payload: Any, room_id: str) -> list[HookRegistration]:
+    def onlookers(
+        self, trigger: HookTrigger, payload: Any, room_id: str, source: EventSource | None = None
+    ) -> list[HookRegistration]:
         """The ASYNC hooks that apply; for an ASYNC trigger the SYNC ones too (R162, R163)."""
-        hooks = self.select(trigger, payload, room_id, HookExecution.ASYNC)
+        hooks = self.select(trigger, payload, room_id, HookExecution.ASYNC, source)
         if trigger.is_async:
-            hooks += self.select(trigger, payload, room_id, HookExecution.SYNC)
+            hooks += self.select(trigger, payload, room_id, HookExecution.SYNC, source)
         return hooks
 
     async def show(self, hook: HookRegistration, payload: Any, context: RoomContext) -> None:

@@ -22,6 +22,7 @@ from salon.core.framework import FrameworkEvent, Listener
 from salon.core.hooks import HookFn, HookOutcome, HookRegistry
 from salon.core.identity import IdentityStage
 from salon.core.identity.hooks import IdentityHookFn
+from salon.core.media_sessions import MediaSessions
 from salon.core.mutations import Mutations
 from salon.core.participants import Participants
 from salon.core.payloads import RawPayload
@@ -48,6 +49,7 @@ from salon.models import (
     AnyChannelType,
     ChannelDirection,
     DeliveryStatus,
+    EventSource,
     EventStatus,
     EventType,
     HookExecution,
@@ -215,6 +217,12 @@ class RoomKit:
     disconnect_websocket = via(lambda kit: kit._parts.connections, Connections.disconnect)
     subscribe_websocket = via(lambda kit: kit._parts.connections, Connections.subscribe)
     unsubscribe_websocket = via(lambda kit: kit._parts.connections, Connections.unsubscribe)
+
+    join = via(lambda kit: kit._parts.sessions, MediaSessions.join)
+    leave = via(lambda kit: kit._parts.sessions, MediaSessions.leave)
+    connect_voice = via(lambda kit: kit._parts.sessions, MediaSessions.connect)
+    disconnect_voice = via(lambda kit: kit._parts.sessions, MediaSessions.leave)
+    bind_voice_session = via(lambda kit: kit._parts.sessions, MediaSessions.adopt)
 
     # -- rooms ------------------------------------------------------------------------------------
 
@@ -389,19 +397,31 @@ class RoomKit:
 
         return decorate
 
-    async def run_hooks(self, trigger: HookTrigger, room_id: str, payload: Any) -> HookOutcome:
+    async def run_hooks(
+        self,
+        trigger: HookTrigger,
+        room_id: str,
+        payload: Any,
+        *,
+        source: EventSource | None = None,
+        wait: bool = False,
+    ) -> HookOutcome:
         """Run the hooks of a trigger that is not part of a commit. SYNC triggers decide; those of
-        ASYNC ones only observe, and are not waited for."""
+        ASYNC ones only observe, and are waited for only with `wait`. `source` says where the
+        payload comes from, for hooks that look at some channels only (V131)."""
         if not self.hooks.wants(trigger, room_id):
             return HookOutcome(payload)
         context = await self._parts.contexts.build(room_id)
-        if trigger.is_async:
-            self._parts.observers.tell(trigger, payload, context)
+        if trigger.is_async and wait:
+            await self.hooks.observe(trigger, payload, context, source)
             return HookOutcome(payload)
-        outcome = await self.hooks.decide(trigger, payload, context)
+        if trigger.is_async:
+            self._parts.observers.tell(trigger, payload, context, source)
+            return HookOutcome(payload)
+        outcome = await self.hooks.decide(trigger, payload, context, source=source)
         await self._parts.effects.keep(outcome.tasks, outcome.observations)
         if not outcome.blocked and trigger is not HookTrigger.ON_TOOL_CALL:
-            self._parts.observers.tell(trigger, outcome.payload, context)  # R163
+            self._parts.observers.tell(trigger, outcome.payload, context, source)  # R163
         return outcome
 
     def on(self, event_type: str) -> Callable[[L], L]:

@@ -10,7 +10,7 @@ from salon.base import SYSTEM_CLOCK, Clock
 from salon.core.hooks import HookRegistration, HookRegistry
 from salon.core.lanes import Lanes
 from salon.core.telemetry import carried
-from salon.models import HookTrigger, RoomContext
+from salon.models import EventSource, HookTrigger, RoomContext
 
 _log = logging.getLogger("salon.core.observers")
 
@@ -36,12 +36,18 @@ class Observers:
         """Whether anybody observes this trigger in a room."""
         return self._hooks.wants(trigger, room_id)
 
-    def tell(self, trigger: HookTrigger, payload: object, context: RoomContext) -> None:
+    def tell(
+        self,
+        trigger: HookTrigger,
+        payload: object,
+        context: RoomContext,
+        source: EventSource | None = None,
+    ) -> None:
         """Have the observers of `trigger` run."""
         room_id = context.room.id
         if not self._hooks.wants(trigger, room_id):
             return
-        for hook in self._hooks.onlookers(trigger, payload, room_id):
+        for hook in self._hooks.onlookers(trigger, payload, room_id, source):
             lane = (room_id, hook.order)
             if self._lanes.waiting(lane) >= MAX_WAITING:
                 self._drop(hook, room_id)

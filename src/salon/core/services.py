@@ -23,6 +23,7 @@ from salon.core.hooks import HookRegistration, HookRegistry
 from salon.core.identity import IdentityHooks, IdentityStage
 from salon.core.inbound import Inbound
 from salon.core.marks import DeliveredMarks
+from salon.core.media_sessions import MediaSessions
 from salon.core.memory.locks import InMemoryLockManager
 from salon.core.memory.realtime import InMemoryRealtime
 from salon.core.memory.store import InMemoryStore
@@ -304,6 +305,7 @@ class Services:
             timeout=options.process_timeout,
         )
         self.connections = Connections(self.channels, self.framework, self.tenancy)
+        self.sessions = MediaSessions(self.channels, self.bindings, self.participants)
         self.recovery = Recovery(
             store=self.store,
             locks=self.locks,

@@ -13,8 +13,10 @@ import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
+from dataclasses import dataclass, field
+from datetime import datetime
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from salon.base import SYSTEM_CLOCK, Clock
 from salon.core.framework import FrameworkEvent, FrameworkEvents
@@ -25,6 +27,9 @@ from salon.core.ports.telemetry import (
     TelemetryProvider,
     error_code,
 )
+
+if TYPE_CHECKING:
+    from salon.core.kit import RoomKit
 
 _log = logging.getLogger("salon.core.telemetry")
 
@@ -230,6 +235,18 @@ class _Span(_Quiet):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class PastSpan:
+    """A span that is over, with those below it."""
+
+    kind: SpanKind
+    name: str
+    start: datetime
+    end: datetime
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    below: tuple[PastSpan, ...] = ()
+
+
 class Tracer:
     """Opens spans for one provider, as its configuration wants them.
 
@@ -330,6 +347,44 @@ class Tracer:
         )
         return NO_SPAN if span_id is None else _Span(self, span_id)
 
+    def record(
+        self,
+        past: PastSpan,
+        *,
+        room_id: str | None = None,
+        channel_id: str | None = None,
+        session_id: str | None = None,
+    ) -> None:
+        """A tree of its own whose times are known; sampled as one."""
+        if self.on and not self._left_out():
+            place = {"room_id": room_id, "channel_id": channel_id, "session_id": session_id}
+            self._record(past, None, place)
+
+    def _record(self, past: PastSpan, parent: str | None, place: Mapping[str, str | None]) -> None:
+        wanted = self._kinds is None or past.kind in self._kinds
+        own = self._begin(past, parent, place) if wanted else None
+        for span in past.below:
+            self._record(span, parent if own is None else own, place)
+        if own is not None:
+            self.ask("end_span", own, **self._times(end_time=past.end))
+
+    def _begin(
+        self, past: PastSpan, parent: str | None, place: Mapping[str, str | None]
+    ) -> str | None:
+        span_id: str | None = self.ask(
+            "start_span",
+            past.kind,
+            past.name,
+            parent_id=parent,
+            attributes={**self._config.metadata, **past.attributes},
+            **place,
+            **self._times(start_time=past.start),
+        )
+        return span_id
+
+    def _times(self, **times: datetime) -> dict[str, datetime]:
+        return times if self.provider.takes_times else {}
+
     def _left_out(self) -> bool:
         rate = self._config.sample_rate
         return rate < 1.0 and self._chance() >= rate
@@ -388,12 +443,20 @@ class Tracer:
 
 NO_TRACER = Tracer()
 
+
+def tracer_of(kit: RoomKit) -> Tracer:
+    """The tracer of a framework, for channels whose work begins outside of it."""
+    return kit._parts.tracer
+
+
 __all__ = [
     "NO_SPAN",
     "NO_TRACER",
     "ActiveSpan",
+    "PastSpan",
     "Tracer",
     "carried",
     "current_span",
     "get_current_span",
+    "tracer_of",
 ]

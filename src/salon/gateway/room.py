@@ -98,7 +98,7 @@ class RoomHandler(CallHandler):
     def interrupt(self) -> None:
         """The caller asked for silence: the agent's answer ends for the whole room."""
         if self.room_id is not None:
-            self._channel.interrupt(self.room_id)
+            self._channel.stop_speaking(self.room_id)
 
     async def chat(self, text: str) -> bool:
         caller = self._caller

@@ -107,6 +107,7 @@ def _metrics(event: Synthesized | TurnMeasured, now: int) -> MetricsEvent:
                 "text": event.text,
                 "recognised": event.recognised_ms,
                 "firstWord": event.first_word_ms,
+                "firstSound": event.first_sound_ms,
                 "firstAudio": event.first_audio_ms,
             },
         )

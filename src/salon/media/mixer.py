@@ -30,6 +30,11 @@ def soft_limit(total: NDArray[np.int32]) -> Samples:
     return np.copysign(np.rint(limited), total).astype(np.int16)
 
 
+def both(one: Samples, other: Samples) -> Samples:
+    """Two voices at once, ``int16[n]`` each."""
+    return soft_limit(one.astype(np.int32) + other)
+
+
 class Mixer(Generic[Key]):
     """Mixes one window at a time: one total, then each listener's own part taken out of it, so the
     work grows with the number of people, not with its square.
@@ -85,4 +90,4 @@ class Mixer(Generic[Key]):
             return None
         if len(others) == 1:
             return others[0]
-        return soft_limit(others[0].astype(np.int32) + others[1])
+        return both(others[0], others[1])

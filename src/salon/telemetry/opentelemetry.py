@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Any
 
@@ -24,6 +25,8 @@ class OpenTelemetryProvider(TelemetryProvider):
     ``traceparent`` values, so one may be sent to another process as it is. `close` waits up to
     `shutdown_flush_timeout` seconds for the exporters. Raises `MissingExtraError`.
     """
+
+    takes_times = True
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class OpenTelemetryProvider(TelemetryProvider):
         room_id: str | None = None,
         session_id: str | None = None,
         channel_id: str | None = None,
+        start_time: datetime | None = None,
     ) -> str:
         told = {
             "salon.kind": kind.value,
@@ -78,7 +82,10 @@ class OpenTelemetryProvider(TelemetryProvider):
             **(attributes or {}),
         }
         span = self._tracer.start_span(
-            name, context=self.get_span_context(parent_id or ""), attributes=_plain(told)
+            name,
+            context=self.get_span_context(parent_id or ""),
+            attributes=_plain(told),
+            start_time=_nanoseconds(start_time),
         )
         span_id = _named(span.get_span_context())
         if len(self._open) >= MAX_OPEN:
@@ -94,6 +101,7 @@ class OpenTelemetryProvider(TelemetryProvider):
         status: str = "ok",
         error_message: str | None = None,
         attributes: dict[str, Any] | None = None,
+        end_time: datetime | None = None,
     ) -> None:
         span = self._open.pop(span_id, None)
         if span is None:
@@ -102,7 +110,7 @@ class OpenTelemetryProvider(TelemetryProvider):
             span.set_attributes(_plain(attributes))
         if status != "ok":
             span.set_status(self._trace.StatusCode.ERROR, error_message)
-        span.end()
+        span.end(_nanoseconds(end_time))
 
     def set_attribute(self, span_id: str, key: str, value: Any) -> None:
         span = self._open.get(span_id)
@@ -175,6 +183,16 @@ class OpenTelemetryProvider(TelemetryProvider):
         return self._trace.SpanContext(
             trace_id, span_id, is_remote=False, trace_flags=self._trace.TraceFlags(flags)
         )
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _nanoseconds(instant: datetime | None) -> int | None:
+    """Since the epoch, to the microsecond; None is now."""
+    if instant is None:
+        return None
+    return (instant - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def _named(context: Any) -> str:

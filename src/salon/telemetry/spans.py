@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import OrderedDict
+from datetime import datetime
 from typing import Any
 
 from salon.base import SYSTEM_CLOCK, Clock, IdFactory, new_id
@@ -15,6 +16,8 @@ MAX_OPEN = 10_000
 
 class SpanRecorder(TelemetryProvider):
     """Keeps the spans that are open; `finished` gets each one that ends."""
+
+    takes_times = True
 
     def __init__(self, *, clock: Clock = SYSTEM_CLOCK, ids: IdFactory = new_id) -> None:
         self._clock = clock
@@ -41,6 +44,7 @@ class SpanRecorder(TelemetryProvider):
         room_id: str | None = None,
         session_id: str | None = None,
         channel_id: str | None = None,
+        start_time: datetime | None = None,
     ) -> str:
         span = Span(
             id=self._ids(),
@@ -48,7 +52,7 @@ class SpanRecorder(TelemetryProvider):
             name=name,
             parent_id=parent_id,
             attributes=dict(attributes or {}),
-            start_time=self._clock.now(),
+            start_time=start_time or self._clock.now(),
             room_id=room_id,
             session_id=session_id,
             channel_id=channel_id,
@@ -66,11 +70,12 @@ class SpanRecorder(TelemetryProvider):
         status: str = "ok",
         error_message: str | None = None,
         attributes: dict[str, Any] | None = None,
+        end_time: datetime | None = None,
     ) -> None:
         span = self._open.pop(span_id, None)
         if span is None:
             return
-        span.end_time = self._clock.now()
+        span.end_time = end_time or self._clock.now()
         span.status, span.error_message = status, error_message
         span.attributes.update(attributes or {})
         self.finished(span)

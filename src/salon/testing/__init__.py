@@ -19,6 +19,8 @@ from salon.testing.network import Impairment, UdpRelay, udp_relay
 from salon.testing.sockets import MemorySocket, Received
 from salon.testing.speech import add_noise, silence, speak, tone
 from salon.testing.vad import EnergyVad, ScriptedVad
+from salon.voice.backends.mock import MockVoiceBackend
+from salon.voice.backends.pair import MemoryCaller, MemoryPath, MemoryVoiceBackend
 from salon.voice.stt.mock import MockSpeechToText
 from salon.voice.tts.mock import MockTextToSpeech
 
@@ -27,10 +29,14 @@ __all__ = [
     "CallRefusedError",
     "EnergyVad",
     "Impairment",
+    "MemoryCaller",
+    "MemoryPath",
     "MemorySocket",
+    "MemoryVoiceBackend",
     "MockAIProvider",
     "MockSpeechToText",
     "MockTextToSpeech",
+    "MockVoiceBackend",
     "Received",
     "ScriptedRooms",
     "ScriptedVad",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,12 +86,14 @@ async def scripted_rooms(
     *,
     turns: TurnConfig | None = None,
     max_calls: int = 100,
+    voice_options: Mapping[str, Any] | None = None,
     **services: Any,
 ) -> AsyncIterator[ScriptedRooms]:
     """Rooms answered by `agent` (one of yours, or a `MockAIProvider`), all in memory. `turns` says
-    how callers interrupt."""
+    how callers interrupt, `voice_options` are further ones of the `VoiceChannel`."""
     kit = RoomKit(clock=engine.clock)
-    voice = VoiceChannel(engine=engine)
+    options = {"speak_text_events": False, **(voice_options or {})}
+    voice = VoiceChannel(engine=engine, **options)
     ai = AIChannel(provider=agent)
     for channel in (voice, ai):
         kit.register_channel(channel)

@@ -30,9 +30,11 @@ class Phase(IntEnum):
     """What packets brought is taken out of the jitter buffers."""
     INBOUND = 1
     """What came in is evaluated for all calls at once: voice activity."""
-    OUTBOUND = 2
-    """What goes out is mixed, encoded and sent, in the light of that."""
-    AFTER = 3
+    MIX = 2
+    """What people of a room say to each other is mixed for each of them."""
+    OUTBOUND = 3
+    """What goes out is encoded and sent, in the light of that."""
+    AFTER = 4
     """Meters and housekeeping."""
 
 

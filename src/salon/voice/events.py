@@ -18,10 +18,12 @@ class Speaking:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """A stretch of speech (or, with a silence timeout, of silence) is over (G122, G123)."""
+    """A stretch of speech is over, or, `lasting`, a stretch of silence has lasted for long (G122,
+    G123)."""
 
     start_ms: int
     duration_ms: int
+    lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,41 @@ class TurnStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class TurnDropped:
-    """What began as a turn was too short or held no words."""
+class TurnEnded:
+    """The speech of turn `index` is over; its words come in `Final`. `queued`: it was said over an
+    agent that may not be interrupted (V125)."""
 
     index: int
     start_ms: int
+    end_ms: int
+    queued: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TurnDropped:
+    """What began as a turn was too short or held no words, or was a backchannel of these `words`,
+    perhaps none (V118, V119)."""
+
+    index: int
+    start_ms: int
+    backchannel: bool = False
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """The caller pauses, perhaps at the end of turn `index`: an answer to `text` may be prepared,
+    unheard. `Withdrawn` or `Final` follows."""
+
+    index: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The caller went on: what was prepared for turn `index` is of no use."""
+
+    index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +93,21 @@ class Final:
     end_ms: int
     confidence: float | None = None
     recognition_ms: float = 0.0
+    language: str | None = None
+    """As the engine reported it (V231)."""
+    speech_ms: int | None = None
+    """How long the speech lasted, without the sound before its onset."""
+    queued: bool = False
+    """Said over an agent that may not be interrupted (V125)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecognitionFailed:
+    """The words of turn `index` are lost (V96)."""
+
+    index: int
+    engine: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,20 +172,28 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class TurnMeasured:
-    """How long the answer to turn `index` took, in ms after the true end of the caller's speech."""
+    """How long the answer to turn `index` took, in ms after the true end of the caller's speech:
+    until its words were known, the agent's first word, the first sound from the voice, the first
+    frame on its way to the caller."""
 
     index: int
     text: str
     recognised_ms: int
     first_word_ms: int
     first_audio_ms: int
+    first_sound_ms: int = 0
+    speech_end: float = 0.0
+    """Monotonic seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Sound level of the caller, at most ten a second."""
+    """Sound level, at most ten a second: of what the caller hears, or of the caller; then
+    `is_speech` is what the detector makes of it, if there is one."""
 
     dbfs: float
+    outbound: bool = False
+    is_speech: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +201,37 @@ class Dtmf:
     """The caller pressed a key: ``0``-``9``, ``*``, ``#``, ``A``-``D``; once per press (G160)."""
 
     digit: str
+    duration_ms: float = 0.0
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerChanged:
+    """Another voice on the same line (V77, V246)."""
+
+    speaker_id: str
+    confidence: float | None
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Playback was paused, because the caller seems to have something to say."""
+
+    onset_ms: int
 
 
 MediaEvent = (
     Speaking
     | Silence
     | TurnStarted
+    | TurnEnded
     | TurnDropped
+    | Guess
+    | Withdrawn
+    | RecognitionFailed
+    | SpeakerChanged
+    | Paused
     | Partial
     | Final
     | TrackStarted
@@ -175,6 +254,7 @@ class TurnClock:
     speech_end: float
     recognised: float | None = None
     first_word: float | None = None
+    first_sound: float | None = None
     text: str = field(default="")
 
     def measured(self, first_audio: float) -> TurnMeasured:
@@ -189,4 +269,6 @@ class TurnClock:
             after(self.recognised),
             after(self.first_word),
             after(first_audio),
+            after(self.first_sound),
+            self.speech_end,
         )

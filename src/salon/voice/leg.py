@@ -44,6 +44,12 @@ class AudioLeg(ABC):
     def idle(self) -> None:  # noqa: B027 - optional to override
         """A tick at which nothing plays."""
 
+    def boundary(self) -> None:  # noqa: B027 - optional to override
+        """What was sent last ends an utterance (V105)."""
+
+    def flush(self) -> None:  # noqa: B027 - optional to override
+        """Playback was cut: what was sent and is not heard yet should not be."""
+
     @abstractmethod
     def close(self) -> None:
         """Let go of whoever was opened for, and of the carrier. Idempotent."""

@@ -6,8 +6,12 @@ Below it a leg delivers decoded sound to `hear` and gets a frame per tick; above
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from salon.base import TaskScope
-from salon.media.frame import Samples
+from salon.media.frame import AudioFrame, Samples
+from salon.media.mixer import both
 from salon.transport.ticker import Phase
 from salon.voice.engine import VoiceEngine
 from salon.voice.events import (
@@ -16,12 +20,16 @@ from salon.voice.events import (
     Failed,
     Interrupted,
     MediaEvent,
+    Paused,
+    SpeakerChanged,
     Synthesized,
     TurnClock,
 )
 from salon.voice.hearing import Hearing, HearingConfig
 from salon.voice.leg import AudioLeg
+from salon.voice.levels import Levels
 from salon.voice.mailbox import Mailbox
+from salon.voice.pipe import Pipe, Piped
 from salon.voice.playback import Playback, Player
 from salon.voice.recorder import StereoRecorder
 from salon.voice.speaking import Speech, SpeechTrack
@@ -46,6 +54,19 @@ class MediaSession:
         self.muted = False
         self.leg = leg
         self.recorder: StereoRecorder | None = None
+        self.pipe: Pipe | None = None
+        """What the sound passes on its way in and out, if anything."""
+        self.mix: Callable[[], Samples | None] | None = None
+        """What other people say in this tick, ``int16[320]``; called once per tick."""
+        self.taps: list[Callable[[Samples], None]] = []
+        """Each takes the caller's sound as the pipeline leaves it."""
+        self.played_taps: list[Callable[[Samples], None]] = []
+        """Each takes what the caller hears, ``int16[320]``."""
+        self.cuts = True
+        """Speech over the agent cuts it. False: it is told, and the agent plays out (V120)."""
+        self.holds = False
+        """Speech over the agent pauses it (`Paused`) in place of cutting it: it may go on."""
+        self._levels: Levels | None = None
         self._closed = False
         self._speaking = False
         self._answering: TurnClock | None = None
@@ -56,7 +77,7 @@ class MediaSession:
 
     def _hear(self, config: HearingConfig) -> Hearing:
         return Hearing(
-            self.engine, config, scope=self.scope, post=self.events.post, barge_in=self._on_barge_in
+            self.engine, config, scope=self.scope, post=self.events.post, barge_in=self.barge_in
         )
 
     def listen(self, config: HearingConfig) -> None:
@@ -86,7 +107,49 @@ class MediaSession:
             samples = samples * 0
         if self.recorder is not None:
             self.recorder.inbound(samples)
+        if self.pipe is None:
+            self._take(samples)
+            return
+        for piece in self.pipe.inbound(samples):
+            self._piped(piece)
+
+    def hear_frame(self, frame: AudioFrame) -> None:
+        """One frame of the caller, of any format the pipeline takes."""
+        if self._closed:
+            return
+        self.frames_in += 1
+        if self.muted:
+            frame = replace(frame, data=bytes(len(frame.data)))
+        if self.pipe is None:
+            self.pipe = Pipe(None, None)
+        self._piped(self.pipe.inbound_frame(frame))
+
+    def _piped(self, piece: Piped) -> None:
+        """What came out of the pipeline, with what its detectors say."""
+        if (key := piece.dtmf) is not None and not self.muted:
+            self.events.post(Dtmf(key.digit, key.duration_ms, key.confidence))
+        if (who := piece.speaker) is not None and who.speaker_id is not None:
+            self.events.post(SpeakerChanged(who.speaker_id, who.confidence, who.is_new_speaker))
+        self._take(piece.samples)
+        if piece.vad is not None:
+            self.hearing.vad_event(piece.vad)
+
+    def _take(self, samples: Samples) -> None:
+        if not len(samples):
+            return
+        if self._levels is not None:
+            self._levels.inbound(samples)
+        for tap in self.taps:
+            tap(samples)
         self.hearing.receive(samples)
+
+    def watch_levels(self, inbound: bool, outbound: bool) -> None:
+        """Whether `Level` is posted, at most ten times a second and direction (V128)."""
+        self._levels = None
+        if inbound or outbound:
+            self._levels = Levels(
+                self.events.post, inbound, outbound, lambda: self.hearing.is_speech
+            )
 
     def _from_leg(self, event: MediaEvent) -> None:
         """What the leg noticed; of a muted caller no key is told (G87)."""
@@ -121,8 +184,19 @@ class MediaSession:
     def interrupt(self, *, graceful: bool = False, fade_ms: int = 0) -> Interrupted | None:
         """Cut what plays; idempotent (G76)."""
         cut = self.player.stop(graceful=graceful, fade_ms=fade_ms)
+        if self.player.current is None:
+            self.leg.flush()
         self._note_speaking()
         return cut
+
+    def pause(self) -> None:
+        """Hold what plays where it is; nothing plays: no effect."""
+        self.player.pause()
+        self._note_speaking()
+
+    def resume(self) -> None:
+        """Go on with it."""
+        self.player.resume()
 
     def answer_begins(self) -> None:
         """The first word of the answer to the newest turn is there."""
@@ -131,9 +205,24 @@ class MediaSession:
             turn.first_word = self.engine.clock.monotonic()
             self._answering = turn
 
-    def _on_barge_in(self, onset_ms: int) -> None:
+    def barge_in(self, onset_ms: int) -> None:
+        """Speech since `onset_ms` means to interrupt: cut what plays, hold it, or only tell."""
+        if not self.cuts:
+            self.events.post(BargeIn(onset_ms))
+            return
+        if self.holds and self.player.pause():
+            self.events.post(Paused(onset_ms))
+            self.leg.flush()
+            self._note_speaking()
+            return
         self.events.post(BargeIn(onset_ms))
         self.interrupt()
+
+    def answer_sounds(self) -> None:
+        """The first sound of that answer came from the voice."""
+        answering = self._answering
+        if answering is not None and answering.first_sound is None:
+            answering.first_sound = self.engine.clock.monotonic()
 
     def _note_speaking(self) -> None:
         speaking = self.player.audible
@@ -150,27 +239,44 @@ class MediaSession:
         self.hearing.tick()
         player = self.player
         recorder = self.recorder
-        if player.current is None and recorder is None and not self._speaking:
+        others = self.mix() if self.mix is not None else None
+        if player.current is None and recorder is None and not self._speaking and others is None:
             self.leg.idle()
             return
         playback = player.current
         ready = self.leg.ready
         frame = player.next_frame(self.engine.clock.monotonic()) if ready else None
-        if recorder is not None:
-            recorder.outbound(frame)
         if frame is not None:
-            self._emit(frame, playback.shared if playback is not None else None)
-            return
-        self.leg.idle()
-        if not player.audible:
+            self._agent_heard()
+        out, shared = frame, playback.shared if playback is not None else None
+        if others is not None and ready:
+            out, shared = others if frame is None else both(frame, others), None
+        if recorder is not None:
+            recorder.outbound(out)
+        if out is not None:
+            self._emit(out, shared)
+        else:
+            self.leg.idle()
+        if frame is None and not player.audible:
             self._note_speaking()
+            if playback is not None and player.current is None:
+                self.leg.boundary()
 
     def _emit(self, frame: Samples, shared: SpeechTrack | None) -> None:
-        if shared is None:
+        if self.pipe is not None:
+            frame = self.pipe.outbound(frame)
+        if self._levels is not None:
+            self._levels.outbound(frame)
+        for tap in self.played_taps:
+            tap(frame)
+        if shared is None or self.pipe is not None:
             self.leg.send(frame)
         else:
             self.leg.send_shared(frame, shared.speech.mix, shared.played - 1)
         self.frames_out += 1
+
+    def _agent_heard(self) -> None:
+        """The agent's sound is on its way in this tick."""
         if not self._speaking:
             self._note_speaking()
         answering = self._answering

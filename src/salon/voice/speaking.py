@@ -89,7 +89,7 @@ class SpokenPiece:
     def heard(self, played_ms: int) -> str:
         """The text up to the last word that was played whole."""
         if self.done and played_ms >= self.total_ms:
-            return self.text
+            return self.text if self.made else ""
         if self.words:
             end = 0
             for word in self.words:
@@ -149,18 +149,20 @@ class Mix:
 class Speech:
     """One utterance. `say` pieces, then `end`; `stop` gives up what is not spoken yet.
 
-    `notify` is told of finished and failed pieces. The synthesis task lives in `scope`.
+    `notify` is told of finished and failed pieces, `sounds` once, of the first sound. The synthesis
+    task lives in `scope`. Without an engine only ready sound can be said.
     """
 
     def __init__(
         self,
-        engine: TextToSpeech,
+        engine: TextToSpeech | None,
         scope: TaskScope,
         clock: Clock,
         *,
         settings: VoiceSettings = DEFAULT_VOICE,
         play_id: str | None = None,
         notify: Callable[[Synthesized | Failed], None] | None = None,
+        sounds: Callable[[], None] | None = None,
     ) -> None:
         self.pieces: list[SpokenPiece] = []
         self.mix = Mix()
@@ -171,6 +173,7 @@ class Speech:
         self._settings = settings
         self._clock = clock
         self._notify = notify or (lambda _: None)
+        self._sounds = sounds
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._room_ahead = asyncio.Event()
@@ -254,6 +257,11 @@ class Speech:
         self.end()
 
     @property
+    def silent(self) -> bool:
+        """Nothing was said so far."""
+        return not self.pieces and not self._queue
+
+    @property
     def idle(self) -> bool:
         """Nothing is queued and nothing is being synthesized."""
         return self.ended or (self._asleep and not self._queue)
@@ -271,6 +279,7 @@ class Speech:
         finally:
             self.ended = True
             self._notify = lambda _: None  # frees the session
+            self._sounds = None
 
     async def _work(self) -> None:
         while True:
@@ -302,7 +311,7 @@ class Speech:
         self.pieces.append(piece)
         chunks = None
         try:
-            chunks = engine.synthesize(text, settings)
+            chunks = engine.speak(text, settings)
             while True:
                 async with asyncio.timeout(STARVED_S):
                     chunk = await anext(chunks, None)
@@ -310,6 +319,9 @@ class Speech:
                     break
                 if first is None:
                     first = self._clock.monotonic()
+                    if self._sounds is not None:
+                        self._sounds()
+                        self._sounds = None
                 made = piece.made
                 piece.add(chunk)
                 self._frames_made += piece.made - made
@@ -423,7 +435,7 @@ class SpeechTrack:
     def heard(self) -> str:
         """The text played so far, in full words."""
         pieces = self.speech.pieces
-        parts = [piece.text for piece in pieces[: self.piece]]
+        parts = [piece.text for piece in pieces[: self.piece] if piece.made]
         if self.piece < len(pieces):
             parts.append(pieces[self.piece].heard(self._frame * FRAME_MS))
         return " ".join(part.strip() for part in parts if part.strip())

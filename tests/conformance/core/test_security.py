@@ -178,6 +178,7 @@ async def nothing(*_: Any) -> Any:
 
 
 ARGUMENTS: dict[str, Any] = {
+    "session": None,
     "connection_id": "screen",
     "send_fn": None,
     "room_id": ROOM,

@@ -369,12 +369,12 @@ async def test_recording_can_be_switched_off() -> None:
 
 def test_turns_are_measured_in_seconds_by_stage() -> None:
     metrics = Metrics()
-    _measure(metrics, TurnMeasured(1, "hi", 200, 300, 400))
+    _measure(metrics, TurnMeasured(1, "hi", 200, 300, 400, 350))
     sums = {
         stage: metrics.registry.get_sample_value("salon_turn_latency_seconds_sum", {"stage": stage})
-        for stage in ("recognised", "first_word", "first_audio")
+        for stage in ("recognised", "first_word", "first_sound", "first_audio")
     }
-    assert sums == {"recognised": 0.2, "first_word": 0.3, "first_audio": 0.4}
+    assert sums == {"recognised": 0.2, "first_word": 0.3, "first_sound": 0.35, "first_audio": 0.4}
 
 
 def test_the_application_is_made_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

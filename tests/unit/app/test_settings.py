@@ -69,6 +69,12 @@ def test_short_names_work_beside_the_long_ones() -> None:
         ({"SALON_AGENT": "/none.py"}, ["SALON_AGENT='/none.py'", "no such file"]),
         ({"SALON_KNOWLEDGE_DIR": "/none"}, ["SALON_KNOWLEDGE_DIR", "no such folder"]),
         ({"SALON_DATA_DIR": __file__}, ["is not a folder"]),
+        ({"SALON_MORE_AGENTS": "a.py, b.py,a.py"}, ["SALON_MORE_AGENTS", "a.py is named twice"]),
+        ({"SALON_AGENT_VOICES": "Anna"}, ["SALON_AGENT_VOICES", "'Anna' is not name=voice"]),
+        ({"SALON_AGENT_VOICES": "Anna="}, ["write Anna=en-us+f3,Bruno=en-gb"]),
+        ({"SALON_AGENT_VOICES": "Anna=a,anna=b"}, ["anna is named twice"]),
+        ({"SALON_BRIDGE": "perhaps"}, ["SALON_BRIDGE", "true or false"]),
+        ({"SALON_BRIDGE_PEOPLE": "1"}, ["SALON_BRIDGE_PEOPLE", "from 2 to 100"]),
     ],
 )
 def test_a_wrong_value_is_named_with_what_would_be_right(
@@ -174,8 +180,12 @@ def test_lists_and_paths_are_read() -> None:
             "SALON_RECORDING": "off",
             "SALON_RAW_PAYLOAD": "Redact",
             "SALON_TLS_SELF_SIGNED": "yes",
+            "SALON_MORE_AGENTS": "~/a.py, b.py,",
+            "SALON_AGENT_VOICES": "Anna Lee = en-us+f3, Bruno=en-gb,",
         }
     )
+    assert settings.more_agents == (Path.home() / "a.py", Path("b.py"))
+    assert settings.agent_voices == (("Anna Lee", "en-us+f3"), ("Bruno", "en-gb"))
     assert settings.allowed_hosts == {"salon.example", "b.example"}
     assert settings.allowed_origins == {"https://app.example:8443"}
     assert settings.data_dir == Path.home() / "salon"

@@ -228,13 +228,13 @@ def test_a_reply_without_end_does_not_hold_the_probe(
 
 
 def test_the_figures_of_the_server_stand_beside_those_of_the_client() -> None:
-    data = {"turn": 1, "text": "hi", "recognised": 200, "firstWord": 210, "firstAudio": None}
+    data = {"turn": 1, "text": "hi", "recognised": 200, "firstWord": 210, "firstSound": 260}
     turn = module.Turn(
         2, "the end of speech", 412.4, 1820.0, "hello", {"duration": 398, "data": data}
     )
     assert list(module._turn_lines(turn)) == [
         "\x1b[1mturn 2: 412 ms from the end of speech to the first reply byte\x1b[0m"
-        "  (server: 398 ms: recognised 200, first word 210)",
+        "  (server: 398 ms: recognised 200, first word 210, first sound 260)",
         '        heard "hello"; reply of 1.82 s',
     ]
 

@@ -19,11 +19,6 @@ HUMAN = "the `HumanInputHandler` that an agent was given has `resolve` and `reje
 METHODS: dict[str, str] = {
     **dict.fromkeys(
         (
-            "bind_voice_session",
-            "connect_voice",
-            "disconnect_voice",
-            "join",
-            "leave",
             "send_greeting",
             "stt",
             "synthesize",
@@ -88,6 +83,7 @@ METHODS: dict[str, str] = {
 }
 
 PARAMETERS: dict[tuple[str, str], str] = {
+    ("connect_voice", "auto_greet"): "no greetings by themselves: `send_event` or `say`",
     **dict.fromkeys((("__init__", "stt"), ("__init__", "tts"), ("__init__", "voice")), CALLS),
     **dict.fromkeys((("__init__", "task_runner"), ("__init__", "status_bus")), DELEGATION),
     **dict.fromkeys(

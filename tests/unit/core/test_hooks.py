@@ -402,9 +402,9 @@ async def test_an_event_looks_at_no_hook_of_another_room(monkeypatch: pytest.Mon
     looked: list[str | None] = []
     matches = HookRegistration.matches
 
-    def counted(hook: HookRegistration, payload: Any, room_id: str) -> bool:
+    def counted(hook: HookRegistration, payload: Any, room_id: str, *rest: Any) -> bool:
         looked.append(hook.room_id)
-        return matches(hook, payload, room_id)
+        return matches(hook, payload, room_id, *rest)
 
     monkeypatch.setattr(HookRegistration, "matches", counted)
     hooks = HookRegistry()

@@ -206,7 +206,7 @@ def test_G37_errors_name_the_track_they_concern(sender: str, track: str) -> None
 
 
 def test_the_latency_of_a_turn_is_a_metric() -> None:
-    event = translate(TurnMeasured(3, "hello", 100, 200, 300), "main", "server", 1)
+    event = translate(TurnMeasured(3, "hello", 100, 200, 300, 250), "main", "server", 1)
     assert event is not None
     assert event.to_dict() == {
         "event": "metrics",
@@ -218,6 +218,7 @@ def test_the_latency_of_a_turn_is_a_metric() -> None:
             "text": "hello",
             "recognised": 100,
             "firstWord": 200,
+            "firstSound": 250,
             "firstAudio": 300,
         },
     }

@@ -21,6 +21,7 @@ from salon.voice.events import (
     Silence,
     Speaking,
     TurnDropped,
+    TurnEnded,
     TurnStarted,
 )
 from salon.voice.hearing import HISTORY_SAMPLES, HearingConfig
@@ -40,7 +41,7 @@ async def test_V90_a_turn_from_onset_to_text() -> None:
         call.listen()
         await call.talk(np.concatenate((silence(500), tone(640), silence(800))))
         kinds = [type(event) for event in call.events if not isinstance(event, Partial)]
-        assert kinds == [TurnStarted, Speaking, Silence, Final]
+        assert kinds == [TurnStarted, Speaking, Silence, TurnEnded, Final]
         (final,) = call.of(Final)
         assert (final.index, final.text, final.confidence) == (0, "hello there", 1.0)
         (heard,) = ears(call).heard
@@ -167,7 +168,8 @@ async def test_without_a_recogniser_turns_have_no_text() -> None:
     async with calling(recognition=False) as call:
         call.listen()
         await call.talk(np.concatenate((silence(320), tone(640), silence(600))))
-        assert [type(event) for event in call.events] == [TurnStarted, Speaking, Silence]
+        kinds = [TurnStarted, Speaking, Silence, TurnEnded]
+        assert [type(event) for event in call.events] == kinds
 
 
 @virtual_time

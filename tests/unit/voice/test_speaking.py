@@ -34,7 +34,7 @@ class Dripping(TextToSpeech):
         self._wait = wait
         self._error = error
 
-    async def synthesize(
+    async def speak(
         self, text: str, settings: VoiceSettings = DEFAULT_VOICE
     ) -> AsyncIterator[SpeechChunk]:
         for size in self._sizes:

@@ -55,7 +55,7 @@ class Spoken:
 
 
 async def speak(engine: TextToSpeech, text: str, settings: VoiceSettings = DEFAULT_VOICE) -> Spoken:
-    return Spoken([chunk async for chunk in engine.synthesize(text, settings)])
+    return Spoken([chunk async for chunk in engine.speak(text, settings)])
 
 
 @pytest.fixture(params=["espeak", "flite", "mock", "openai"])
@@ -168,7 +168,7 @@ async def test_long_text_is_spoken_whole(engine: TextToSpeech) -> None:
 
 async def test_closing_early_leaves_the_engine_ready(engine: TextToSpeech) -> None:
     for _ in range(3):
-        async with aclosing(engine.synthesize(SENTENCE * 30)) as chunks:  # type: ignore[type-var]
+        async with aclosing(engine.speak(SENTENCE * 30)) as chunks:  # type: ignore[type-var]
             await anext(chunks)
     async with asyncio.timeout(5):
         assert (await speak(engine, "Hello there.")).ms > 200
@@ -178,7 +178,7 @@ async def test_cancelling_the_consumer_leaves_the_engine_ready(engine: TextToSpe
     begun = asyncio.Event()
 
     async def consume() -> None:
-        async with aclosing(engine.synthesize(SENTENCE * 30)) as chunks:  # type: ignore[type-var]
+        async with aclosing(engine.speak(SENTENCE * 30)) as chunks:  # type: ignore[type-var]
             async for _ in chunks:
                 begun.set()
                 await asyncio.Event().wait()
@@ -198,7 +198,7 @@ async def test_pieces_at_once_are_all_spoken(engine: TextToSpeech) -> None:
 
 
 async def test_close_ends_a_running_piece_with_an_error(engine: TextToSpeech) -> None:
-    chunks = engine.synthesize(SENTENCE * 500)
+    chunks = engine.speak(SENTENCE * 500)
     await anext(chunks)
     await engine.close()
     with pytest.raises(SpeechError):

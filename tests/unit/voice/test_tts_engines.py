@@ -109,7 +109,7 @@ async def test_espeak_number_is_one_word(espeak: EspeakTextToSpeech) -> None:
 
 
 async def test_killed_engine_speaks_again(espeak: EspeakTextToSpeech) -> None:
-    chunks = espeak.synthesize("One, two, three. " * 2500)
+    chunks = espeak.speak("One, two, three. " * 2500)
     await anext(chunks)
     os.kill(espeak._pool.pids[0], signal.SIGKILL)
     with pytest.raises(SpeechError):
@@ -254,7 +254,7 @@ async def test_mock_keeps_to_its_script() -> None:
         ("you", 360, 540),
     ]
     assert clock.slept == [0.3, 0.1, 0.1, 0.1, 0.1, 0.1]
-    chunks = engine.synthesize("bad text")
+    chunks = engine.speak("bad text")
     await anext(chunks)
     with pytest.raises(SpeechError, match="scripted"):
         await anext(chunks)

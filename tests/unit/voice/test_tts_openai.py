@@ -89,7 +89,7 @@ async def test_closing_early_breaks_the_request_off(
     server: SpeechServer, engine: OpenAITextToSpeech
 ) -> None:
     server.mode = "endless"
-    chunks = engine.synthesize("Hello")
+    chunks = engine.speak("Hello")
     await anext(chunks)
     await chunks.aclose()
     async with asyncio.timeout(5):

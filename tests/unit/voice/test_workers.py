@@ -491,7 +491,7 @@ async def main():
     pids = []
     for engine in (EspeakTextToSpeech(processes=1), FliteTextToSpeech(processes=1)):
         await engine.start()
-        await anext(engine.synthesize("One, two, three. " * 2000))
+        await anext(engine.speak("One, two, three. " * 2000))
         pids += engine._pool.pids
     print(*pids, flush=True)
     await asyncio.Event().wait()

@@ -147,13 +147,17 @@ export interface CallFailure extends CallEvent {
   code?: number;
 }
 
-/** One turn's delays in ms after the true end of speech. */
+/**
+ * One turn's delays in ms after the true end of speech: the words were known, the agent's first word
+ * came, the voice's first sound, and the first frame was on its way.
+ */
 export interface TurnLatency {
   turn: number;
   text: string;
   total: number;
   recognised: number;
   firstWord: number;
+  firstSound: number;
   firstAudio: number;
 }
 
@@ -172,13 +176,16 @@ export function turnLatency(event: Metrics): TurnLatency | undefined {
   };
   const recognised = stage("recognised", 0, 0);
   const firstWord = stage("firstWord", recognised, recognised);
-  const firstAudio = stage("firstAudio", firstWord, total);
+  const sent = stage("firstAudio", firstWord, total);
+  const firstSound = stage("firstSound", firstWord, sent);
+  const firstAudio = Math.max(firstSound, sent);
   return {
     turn: Number(data.turn) || 0,
     text: typeof data.text === "string" ? data.text : "",
     total,
     recognised,
     firstWord,
+    firstSound,
     firstAudio,
   };
 }

@@ -4,10 +4,14 @@ import { byId, create } from "./dom";
 const STAGES = [
   ["recognised", "recognised"],
   ["firstWord", "first word"],
-  ["firstAudio", "first sound"],
+  ["firstSound", "first sound"],
+  ["firstAudio", "first frame"],
 ] as const;
 
-/** How the last answer's delay came about: end of speech, recognised, first word, first sound. */
+/**
+ * How the last answer's delay came about: end of speech, recognised, first word, first sound of the
+ * voice, first frame on its way.
+ */
 export class LatencyView {
   readonly #figure = byId("latency");
   readonly #total = byId("latency-total");

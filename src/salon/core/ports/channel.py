@@ -20,6 +20,7 @@ from salon.models import (
     InboundMessage,
     RoomContext,
     RoomEvent,
+    UnsupportedError,
 )
 
 if TYPE_CHECKING:
@@ -195,6 +196,25 @@ class Channel(ABC):
         self, session: Any, room_id: str, binding: ChannelBinding
     ) -> None:
         """The message that carried a media session passed the gates (R19)."""
+
+    async def open_session(
+        self,
+        room_id: str,
+        participant_id: str,
+        *,
+        metadata: dict[str, Any],
+        backend: Any = None,
+        connection: Any = None,
+    ) -> Any:
+        """A live session of a participant, not yet in the room; `connection` is what carries it,
+        if it came from outside. `UnsupportedError` where there are none."""
+        del room_id, participant_id, metadata, backend, connection
+        raise UnsupportedError(f"channel {self.channel_id!r} has no live sessions")
+
+    async def disconnect_session(  # noqa: B027 - optional to override
+        self, session: Any, room_id: str
+    ) -> None:
+        """End a session that was connected; idempotent."""
 
     def reaches(self, room_id: str) -> bool:
         """Whether what is delivered there gets to somebody, as far as the channel can tell."""

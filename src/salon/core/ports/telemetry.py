@@ -32,6 +32,7 @@ class SpanKind(StrEnum):
     DELEGATION_WORKER = "delegation.worker"
     BACKEND_CONNECT = "backend.connect"
     VOICE_SESSION = "voice.session"
+    VOICE_TURN = "voice.turn"
     STT_STREAM = "stt.stream"
     STT_TRANSCRIBE = "stt.transcribe"
     TTS_SYNTHESIZE = "tts.synthesize"
@@ -134,7 +135,13 @@ class TelemetryProvider(ABC):
 
     Spans are named by ids of the provider's own. The framework opens them through
     `salon.core.telemetry.Tracer`, which knows the parent; `span` is for the host's own ones.
+
+    What was measured is told when it is over. A provider with `takes_times` is given its instants
+    then: `start_time` to `start_span` and `end_time` to `end_span`, aware datetimes, optional in
+    both. Any other one is told such spans all at once; how long they took is in their attributes.
     """
+
+    takes_times: bool = False
 
     @property
     @abstractmethod

@@ -18,6 +18,10 @@ import pytest
 for _name in (
     *("calls", "changes", "events", "identity", "locks", "members", "people", "realtime"),
     *("rooms", "routing", "search", "timeline"),
+    *("voice_aec", "voice_agc", "voice_backchannel", "voice_backend", "voice_denoiser"),
+    *("voice_detector", "voice_diarization", "voice_dtmf", "voice_postprocessor"),
+    *("voice_recorder", "voice_resampler", "voice_sound_stage", "voice_stt", "voice_tts"),
+    *("voice_turn", "voice_vad"),
 ):
     pytest.register_assert_rewrite(f"{__name__}.{_name}")
 

@@ -44,6 +44,8 @@ BargeInCallback = SessionCallback
 SessionReadyCallback = SessionCallback
 TransportDisconnectCallback = SessionCallback
 SpeakerChangeCallback = Callable[[VoiceSession, Any], Any]
+AECTapCallback = Callable[[VoiceSession, str, Any], Any]
+"""Takes a session, ``transport_raw`` or ``aec_reference``, and an `AudioFrame`."""
 
 
 class VoiceBackend(ABC):
@@ -142,6 +144,11 @@ class VoiceBackend(ABC):
     def end_of_response(self, session: VoiceSession) -> None:  # noqa: B027 - optional to override
         """What was sent last ends an answer; for backends whose pacing wants to know."""
 
+    async def wait_playback(self, session: VoiceSession) -> bool:
+        """Until what was queued has been played; False if it was dropped instead. True at once
+        where nothing is queued."""
+        return True
+
     def send_dtmf(self, session: VoiceSession, digit: str, duration_ms: int = 160) -> None:
         """Press a key: ``0`` to ``9``, ``*``, ``#``, ``A`` to ``D``. `NotImplementedError` without
         `VoiceCapability.DTMF_SIGNALING` (V24)."""
@@ -153,6 +160,11 @@ class VoiceBackend(ABC):
         """Show text at the client, where the transport has room for it."""
 
     # -- sound in ---------------------------------------------------------------------------------
+
+    @property
+    def audio_received_callback(self) -> AudioReceivedCallback | None:
+        """What `on_audio_received` registered, where a backend keeps one."""
+        return None
 
     @abstractmethod
     def on_audio_received(self, callback: AudioReceivedCallback) -> None:
@@ -188,5 +200,9 @@ class VoiceBackend(ABC):
     def on_speaker_change(self, callback: SpeakerChangeCallback) -> None:  # noqa: B027
         """Call `callback(session, result)` where the transport tells speakers apart."""
 
+    def on_aec_tap(self, callback: AECTapCallback) -> None:  # noqa: B027
+        """Call `callback(session, stage, frame)` with what its own echo canceller works on; only
+        with `VoiceCapability.NATIVE_AEC` or `feeds_aec_reference`, and not by all of them."""
+
     def set_trace_emitter(self, emitter: Callable[..., Any] | None) -> None:  # noqa: B027
-        """Where to tell of protocol messages; None ends it."""
+        """Where to tell of protocol messages, each a `ProtocolTrace`; None ends it (V213)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
@@ -17,6 +18,9 @@ from salon.voice.events import Dtmf, MediaEvent
 
 _SLICE_MS: Final = 500
 """Longer chunks are queued piece by piece, so that the queue's bound holds."""
+
+
+_LOOK_S: Final = 0.02
 
 
 class Call:
@@ -41,6 +45,9 @@ class Call:
         self.connection: Connection | None = None
         self.muted = False
         self.gated = False
+        self.leaving = False
+        """The far end is gone, and whoever wants to know is being told."""
+        self.ended = asyncio.Event()
         self._ticker = ticker
         self._clock = clock
         self._heard = heard
@@ -79,9 +86,12 @@ class Call:
             self._tick.cancel()
             self._tick = None
         connection, self.connection = self.connection, None
-        if connection is not None:
-            connection.leg.close()
-            await connection.close()
+        try:
+            if connection is not None:
+                connection.leg.close()
+                await connection.close()
+        finally:
+            self.ended.set()  # cancelled, too: somebody may wait for it
 
     # -- in ---------------------------------------------------------------------------------------
 
@@ -89,10 +99,12 @@ class Call:
         for frame in self._framer.push(samples):
             if self.muted or self.gated:
                 continue
-            data = self._resampler.process(frame).astype("<i2", copy=False).tobytes()
+            samples = self._resampler.process(frame)
             stamp = (self._clock.monotonic() - self._began) * 1000
+            connection = self.connection
+            notes = {"concealed": True} if connection is not None and connection.concealed else None
             self._heard(
-                self.session, AudioFrame(data, self._resampler.out_rate, timestamp_ms=stamp)
+                self.session, AudioFrame.of(samples, self._resampler.out_rate, stamp, notes)
             )
 
     def _post(self, event: MediaEvent) -> None:
@@ -104,7 +116,24 @@ class Call:
     @property
     def playing(self) -> bool:
         """Whether something is being sent, or waits for it."""
-        return bool(self._senders or self._ahead or len(self.outgoing))
+        return bool(
+            self._senders
+            or self._ahead
+            or len(self.outgoing)
+            or (self.connection is not None and self.connection.held)
+        )
+
+    @property
+    def dropped(self) -> int:
+        """Frames queued that were never sent because newer ones needed their place."""
+        return self.outgoing.dropped + (0 if self.connection is None else self.connection.dropped)
+
+    async def drained(self) -> bool:
+        """Until nothing plays; whether it was all sent."""
+        generation = self.outgoing.generation
+        while self.playing and not self._over and self.outgoing.generation == generation:
+            await self._clock.sleep(_LOOK_S)
+        return not self._over and self.outgoing.generation == generation
 
     async def play(self, chunks: AsyncIterator[AudioChunk]) -> None:
         """Queue what comes, waiting for room; ends early with an interruption or the session."""

@@ -24,6 +24,7 @@ from salon.voice.backends.call import Call
 from salon.voice.backends.connection import Connection
 from salon.voice.backends.dtmf import DTMFEvent, DTMFReceivedCallback
 from salon.voice.backends.session import VoiceSession, VoiceSessionState
+from salon.voice.backends.trace import ProtocolTrace, TraceDirection, TraceEmitter
 
 _log = logging.getLogger("salon.voice")
 
@@ -59,7 +60,10 @@ class CarriedVoiceBackend(VoiceBackend):
         self._on_dtmf: list[DTMFReceivedCallback] = []
         self._on_ready: list[SessionCallback] = []
         self._on_gone: list[SessionCallback] = []
+        self._emitter: TraceEmitter | None = None
         self._closed = False
+        self.failures = 0
+        """Calls of a callback that raised."""
 
     @property
     def input_sample_rate(self) -> int:
@@ -112,6 +116,7 @@ class CarriedVoiceBackend(VoiceBackend):
         call = self._calls.pop(session.id, None)
         session.state = VoiceSessionState.ENDED
         if call is not None:
+            self._trace(session, "outbound", "session ended")
             await call.end()
 
     def get_session(self, session_id: str) -> VoiceSession | None:
@@ -139,6 +144,7 @@ class CarriedVoiceBackend(VoiceBackend):
         if call.connection is not None:
             raise LocalProtocolError(f"voice session {session.id} has a connection already")
         session.metadata["transport"] = connection.transport
+        self._trace(session, "inbound", f"{connection.transport} connection accepted")
         call.join(connection)
         connection.watch(lambda: self._ready(call), lambda: self._lost(call))
 
@@ -147,11 +153,22 @@ class CarriedVoiceBackend(VoiceBackend):
             return
         if call.session.state is VoiceSessionState.CONNECTING:
             call.session.state = VoiceSessionState.ACTIVE
+        self._trace(call.session, "outbound", "sound passes")
         self._scope.spawn(self._tell(self._on_ready, call.session), name="ready")
 
     def _lost(self, call: Call) -> None:
-        if self._calls.get(call.session.id) is call:
+        if self._calls.get(call.session.id) is call and not call.leaving:
+            call.leaving = True
+            self._trace(call.session, "inbound", "the far end is gone")
             self._scope.spawn(self._hang_up(call.session), name="lost")
+
+    async def _part(self, session: VoiceSession) -> None:
+        """The far end is gone: whoever wants to know is told, then the session ends; returns when
+        that is done."""
+        call = self._calls.get(session.id)
+        if call is not None:
+            self._lost(call)
+            await call.ended.wait()
 
     async def _hang_up(self, session: VoiceSession) -> None:
         await self._tell(self._on_gone, session)
@@ -204,10 +221,21 @@ class CarriedVoiceBackend(VoiceBackend):
         call = self._calls.get(session.id)
         return call is not None and call.playing
 
+    async def wait_playback(self, session: VoiceSession) -> bool:
+        call = self._calls.get(session.id)
+        return call is not None and await call.drained()
+
+    def dropped_frames(self, session: VoiceSession) -> int:
+        """Frames queued for a session that gave way to newer ones; 0 once it is over."""
+        call = self._calls.get(session.id)
+        return 0 if call is None else call.dropped
+
     def send_dtmf(self, session: VoiceSession, digit: str, duration_ms: int = 160) -> None:
         """Keys wait for one another; sound waits for them. `NotImplementedError` where the far end
         takes no keys, `ValueError` for what can't be pressed, `LocalProtocolError` for a session
         without connection."""
+        if VoiceCapability.DTMF_SIGNALING not in self.capabilities:
+            super().send_dtmf(session, digit, duration_ms)
         connection = self._call_of(session).connection
         if connection is None:
             raise LocalProtocolError(f"voice session {session.id} is not connected yet")
@@ -225,12 +253,26 @@ class CarriedVoiceBackend(VoiceBackend):
 
     def _hear(self, session: VoiceSession, frame: AudioFrame) -> None:
         if self._heard is not None:
-            self._heard(session, frame)
+            try:
+                self._heard(session, frame)
+            except Exception:  # noqa: BLE001 - the outer edge to other people's code; logged there
+                self._failed(session)
 
     def _press(self, session: VoiceSession, digit: str) -> None:
         event = DTMFEvent(digit)
-        for callback in self._on_dtmf:
-            callback(session, event)
+        for callback in tuple(self._on_dtmf):
+            try:
+                callback(session, event)
+            except Exception:  # noqa: BLE001 - the outer edge to other people's code; logged there
+                self._failed(session)
+
+    def _failed(self, session: VoiceSession) -> None:
+        """Logged the 1st, 2nd, 4th, 8th... time: it may happen fifty times a second."""
+        self.failures += 1
+        if self.failures & (self.failures - 1) == 0:
+            _log.exception(
+                "a callback of voice session %s failed (%d so far)", session.id, self.failures
+            )
 
     # -- callbacks --------------------------------------------------------------------------------
 
@@ -252,3 +294,34 @@ class CarriedVoiceBackend(VoiceBackend):
 
     def on_client_disconnected(self, callback: TransportDisconnectCallback) -> None:
         self._on_gone.append(callback)
+
+    def set_trace_emitter(self, emitter: TraceEmitter | None) -> None:
+        self._emitter = emitter
+
+    def _trace(
+        self,
+        session: VoiceSession,
+        direction: TraceDirection,
+        summary: str,
+        raw: bytes | str | None = None,
+        **metadata: Any,
+    ) -> None:
+        """Tell the emitter, if somebody listens."""
+        emitter = self._emitter
+        if emitter is None:
+            return
+        trace = ProtocolTrace(
+            session.channel_id,
+            direction,
+            self.name,
+            summary,
+            raw,
+            metadata,
+            self._clock.now(),
+            session.id,
+            session.room_id or None,
+        )
+        try:
+            emitter(trace)
+        except Exception:  # noqa: BLE001 - the outer edge to other people's code; logged there
+            self._failed(session)

@@ -17,7 +17,7 @@ class Connection(ABC):
 
     transport: ClassVar[str]
     """Its kind, as told in the session's metadata."""
-    lead: ClassVar[int] = 1
+    lead: int = 1
     """Frames that may be sent ahead of their time, for clients without a buffer of their own."""
     leg: AudioLeg
 
@@ -28,6 +28,21 @@ class Connection(ABC):
 
     def occupied(self) -> bool:
         """Called at each tick before sound is sent: whether something else has its place."""
+        return False
+
+    @property
+    def concealed(self) -> bool:
+        """Whether the sound told to the session last was made up for what got lost (V33)."""
+        return False
+
+    @property
+    def dropped(self) -> int:
+        """Pieces of sound that the client did not take in time (besides those of the queue)."""
+        return 0
+
+    @property
+    def held(self) -> bool:
+        """Whether sound that was sent waits here still."""
         return False
 
     def flush(self) -> None:  # noqa: B027 - optional to override

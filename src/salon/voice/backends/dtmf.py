@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from salon.base import Clock
@@ -12,25 +11,14 @@ from salon.media.frame import FRAME_MS
 from salon.media.telephone_event import telephone_event_packets
 from salon.transport.packets import MediaPacket, PacketTrack, PayloadFormat
 from salon.voice.backends.session import VoiceSession
+from salon.voice.pipeline.dtmf.base import DTMFEvent
+
+__all__ = ["EVENT", "MAX_WAITING", "DTMFEvent", "DTMFReceivedCallback", "KeyTrack"]
 
 EVENT: Final = "telephone-event"
 MAX_WAITING: Final = 64
 """Keys that may wait for their turn."""
 _PAUSE_TICKS: Final = 4  # 80 ms between two keys
-
-
-@dataclass(frozen=True, slots=True)
-class DTMFEvent:
-    """A key was pressed (V68): `digit` is ``0`` to ``9``, ``*``, ``#`` or ``A`` to ``D``.
-
-    `duration_ms` is 0 where the press is told when it begins; `confidence` (0 to 1) is None where
-    nothing was guessed.
-    """
-
-    digit: str
-    duration_ms: float = 0.0
-    confidence: float | None = None
-
 
 DTMFReceivedCallback = Callable[[VoiceSession, DTMFEvent], Any]
 

@@ -119,7 +119,7 @@ class SocketConnection(Connection):
     """A WebSocket that has said who it is. `run` must be awaited beside the reading of it."""
 
     transport: ClassVar[str] = "websocket"
-    lead: ClassVar[int] = 10
+    lead: int = 10
     """200 ms: these clients play what comes, when it comes."""
 
     def __init__(
@@ -134,8 +134,7 @@ class SocketConnection(Connection):
         self.leg: SocketLeg = SocketLeg(
             self._put, in_rate=in_rate, out_rate=out_rate, binary=binary, stream=stream
         )
-        self.dropped = 0
-        """Messages that gave way to newer ones."""
+        self._dropped = 0
         self._socket = socket
         self._stream = stream
         self._waiting: deque[str | bytes] = deque()
@@ -157,9 +156,18 @@ class SocketConnection(Connection):
             return
         if len(self._waiting) >= MAX_WAITING:
             self._waiting.popleft()
-            self.dropped += 1
+            self._dropped += 1
         self._waiting.append(message)
         self._more.set()
+
+    @property
+    def dropped(self) -> int:
+        """Messages that gave way to newer ones."""
+        return self._dropped
+
+    @property
+    def held(self) -> bool:
+        return bool(self._waiting)
 
     def tell(self, message: dict[str, Any]) -> None:
         """Queue a message that is no sound."""

@@ -7,12 +7,35 @@ the text is asked for at its end. Recognition itself never runs on the event loo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-from salon.media.frame import Samples
+import numpy as np
+
+from salon.media.frame import SAMPLE_RATE, AudioChunk, AudioFrame, Samples
 from salon.media.timing import WordTime
 from salon.models.speech import NO_HINTS, SpeechHints
+from salon.voice.chunks import quietest_cut, whole_sound
+from salon.voice.stt.provider import STTProvider
+from salon.voice.stt.result import SpeakerSegment, TranscriptionResult
+
+if TYPE_CHECKING:
+    from salon.models.content import AudioContent
+
+__all__ = [
+    "OnPartial",
+    "STTProvider",
+    "SpeechToText",
+    "Transcription",
+    "TranscriptionResult",
+    "Utterance",
+    "joined",
+]
+
+MAX_SAMPLES: Final = 50 * SAMPLE_RATE
+"""Longer recordings are recognised in parts, cut where it is quiet."""
+_SEARCH: Final = 10 * SAMPLE_RATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +51,22 @@ class Transcription:
     confidence: float | None = None
     language: str | None = None
     words: tuple[WordTime, ...] = ()
+    segments: tuple[SpeakerSegment, ...] = ()
+
+    def to_result(self) -> TranscriptionResult:
+        """The same as an `STTProvider` answers it."""
+        words = [
+            {"word": word.text, "start": word.start_ms / 1000, "end": word.end_ms / 1000}
+            for word in self.words
+        ]
+        return TranscriptionResult(
+            self.text,
+            self.is_final,
+            self.confidence,
+            self.language,
+            words,
+            segments=list(self.segments),
+        )
 
 
 OnPartial = Callable[[Transcription], None]
@@ -55,16 +94,33 @@ class Utterance(ABC):
         """Give the utterance up; idempotent, returns at once, frees the decoder."""
 
 
-class SpeechToText(ABC):
-    """A recognition engine. `start` before use, `close` once at the end; both are idempotent."""
+class SpeechToText(STTProvider):
+    """A recognition engine. `start` before use, `close` once at the end; both are idempotent.
 
-    name: str
+    It is an `STTProvider` too: `transcribe` and `transcribe_stream` start it where needed.
+    """
+
+    name: str = "speech-to-text"
     supports_partials: bool = False
 
-    async def start(self) -> None:  # noqa: B027 - optional to override
+    @property
+    def supports_streaming(self) -> bool:
+        """Engines with partial results."""
+        return self.supports_partials
+
+    @property
+    def supports_language_override(self) -> bool:
+        """`recognize` takes `language`."""
+        return True
+
+    async def start(self) -> None:
         """Load models, start workers. Raises `MissingExtraError` or `SpeechError`."""
 
-    async def prepare(self, hints: SpeechHints) -> None:  # noqa: B027 - optional to override
+    async def warmup(self) -> None:
+        """The same as `start`."""
+        await self.start()
+
+    async def prepare(self, hints: SpeechHints) -> None:
         """Build what `hints` need ahead of the first utterance; may take seconds."""
 
     @abstractmethod
@@ -77,5 +133,87 @@ class SpeechToText(ABC):
     ) -> Utterance:
         """Begin an utterance; returns at once, a decoder is borrowed in the background."""
 
-    async def close(self) -> None:  # noqa: B027 - optional to override
+    async def transcribe(
+        self, audio: AudioContent | AudioChunk | AudioFrame, *, language: str | None = None
+    ) -> TranscriptionResult:
+        """The text of a whole recording: a frame, a chunk, or WAV or PCM in a ``data:`` URL.
+
+        More than 50 s are cut where it is quiet. `ValueError` for sound that cannot be read and
+        for other URLs, which are not fetched; `SpeechError` if the engine fails.
+        """
+        await self.start()
+        samples = _sound_of(audio, self.name)
+        parts: list[tuple[int, Transcription]] = []
+        at = 0
+        while at < len(samples) or not parts:
+            end = len(samples)
+            if end - at > MAX_SAMPLES:
+                end = at + quietest_cut(samples[at:], MAX_SAMPLES, _SEARCH)
+            parts.append((at, await self._recognized(samples[at:end], language)))
+            at = end
+        return joined(parts).to_result()
+
+    async def _recognized(self, samples: Samples, language: str | None) -> Transcription:
+        utterance = self.recognize(language=language)
+        try:
+            for at in range(0, len(samples), SAMPLE_RATE):
+                utterance.push(samples[at : at + SAMPLE_RATE])
+            return await utterance.finish()
+        except BaseException:
+            utterance.cancel()
+            raise
+
+    async def transcribe_stream(
+        self, audio_stream: AsyncIterator[AudioChunk], *, language: str | None = None
+    ) -> AsyncIterator[TranscriptionResult]:
+        """Interim results as the sound comes, of which a slow reader gets the newest; a final one
+        where a chunk `is_final` and at the end. Closing the iterator cancels the utterance."""
+        from salon.voice.stt.streaming import StreamTranscriber
+
+        await self.start()
+        stream = StreamTranscriber(self, audio_stream, language)
+        try:
+            async for result in stream.results():
+                yield result
+        finally:
+            await stream.close()
+
+    async def close(self) -> None:
         """Free everything; running utterances end with `SpeechError`."""
+
+
+def joined(parts: list[tuple[int, Transcription]]) -> Transcription:
+    """Parts of one recording, each with its first sample, as one result."""
+    if len(parts) == 1:
+        return parts[0][1]
+    text = ""
+    words: list[WordTime] = []
+    segments: list[SpeakerSegment] = []
+    for first, part in parts:
+        ms = first * 1000 // SAMPLE_RATE
+        text = f"{text} ".lstrip() if part.text else text
+        words += [
+            WordTime(w.text, w.start_ms + ms, w.end_ms + ms, w.offset + len(text), w.length)
+            for w in part.words
+        ]
+        # Labels are comparable only inside one stream (V233), and each part was one.
+        segments += [SpeakerSegment(None, one.text) for one in part.segments]
+        text += part.text
+    sure = [part.confidence for _, part in parts if part.confidence is not None]
+    heard = {part.language for _, part in parts if part.language is not None}
+    return Transcription(
+        text,
+        is_final=True,
+        confidence=min(sure, default=None),
+        language=heard.pop() if len(heard) == 1 else None,
+        words=tuple(words),
+        segments=tuple(segments),
+    )
+
+
+def _sound_of(audio: AudioContent | AudioChunk | AudioFrame, consumer: str) -> Samples:
+    if isinstance(audio, AudioChunk | AudioFrame):
+        return np.array(whole_sound(audio, consumer))
+    from salon.voice.content import sound_of
+
+    return sound_of(audio, consumer)

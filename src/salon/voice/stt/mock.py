@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from salon.media.frame import SAMPLE_RATE, Samples
+from salon.media.frame import SAMPLE_RATE, AudioChunk, AudioFrame, Samples
 from salon.models.speech import NO_HINTS, SpeechHints
 from salon.voice.errors import SpeechError
 from salon.voice.stt.base import OnPartial, SpeechToText, Transcription, Utterance
+from salon.voice.stt.provider import STTProvider
+from salon.voice.stt.result import TranscriptionResult
+
+if TYPE_CHECKING:
+    from salon.models.content import AudioContent
 
 Scripted = str | Transcription | Exception
 MAX_SAMPLES: Final = 60 * SAMPLE_RATE
@@ -151,3 +156,59 @@ class _MockUtterance(Utterance):
         """`finish` fails with `reason` from now on."""
         self._ended = reason
         self._engine.ended(self)
+
+
+class MockSTTProvider(STTProvider):
+    """Answers with `transcripts` in turn, from the first again after the last.
+
+    `calls` keeps what was given (of a stream: every chunk), `languages_requested` the languages
+    asked for. `languages` are reported with the transcripts of the same place.
+    """
+
+    def __init__(
+        self,
+        transcripts: list[str] | None = None,
+        *,
+        streaming: bool = False,
+        languages: list[str | None] | None = None,
+    ) -> None:
+        self.transcripts = transcripts or ["Hello", "How can I help you?"]
+        self.calls: list[AudioContent | AudioChunk | AudioFrame] = []
+        self.languages_requested: list[str | None] = []
+        self._streaming = streaming
+        self._languages = languages
+        self._index = 0
+
+    @property
+    def supports_streaming(self) -> bool:
+        """As given."""
+        return self._streaming
+
+    @property
+    def supports_language_override(self) -> bool:
+        """Languages asked for are noted."""
+        return True
+
+    async def transcribe(
+        self, audio: AudioContent | AudioChunk | AudioFrame, *, language: str | None = None
+    ) -> TranscriptionResult:
+        """The next transcript."""
+        self.calls.append(audio)
+        return self._next(language)
+
+    async def transcribe_stream(
+        self, audio_stream: AsyncIterator[AudioChunk], *, language: str | None = None
+    ) -> AsyncIterator[TranscriptionResult]:
+        """The next transcript once the stream has ended."""
+        async for chunk in audio_stream:
+            self.calls.append(chunk)
+        yield self._next(language)
+
+    def _next(self, language: str | None) -> TranscriptionResult:
+        self.languages_requested.append(language)
+        index = self._index
+        self._index += 1
+        reported = self._languages[index % len(self._languages)] if self._languages else None
+        return TranscriptionResult(
+            self.transcripts[index % len(self.transcripts)], language=reported
+        )

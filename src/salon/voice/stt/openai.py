@@ -128,7 +128,7 @@ class OpenAISpeechToText(SpeechToText):
             fields["prompt"] = prompt.strip()
         return fields
 
-    async def transcribe(self, wav: bytes, fields: dict[str, str]) -> tuple[Transcription, float]:
+    async def request(self, wav: bytes, fields: dict[str, str]) -> tuple[Transcription, float]:
         """One request; the text, and the wait before it in ms. Raises `SpeechError`."""
         asked = self.clock.monotonic()
         try:
@@ -214,7 +214,7 @@ class _OpenAIUtterance(Utterance):
         wav = wav_bytes(np.concatenate(self._chunks))
         self._chunks.clear()
         try:
-            result, self.decoder_wait_ms = await self._engine.transcribe(wav, self._fields)
+            result, self.decoder_wait_ms = await self._engine.request(wav, self._fields)
         except SpeechError as error:
             self.fail(error)
         else:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import re
+import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping
-from typing import Final
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from salon.base.clock import SYSTEM_CLOCK, Clock
-from salon.media.frame import SAMPLE_RATE
+from salon.media.frame import SAMPLE_RATE, AudioChunk
 from salon.media.timing import WordTime
 from salon.media.tone import Tone
 from salon.voice.errors import SpeechError
 from salon.voice.tts.base import DEFAULT_VOICE, SpeechChunk, TextToSpeech, VoiceSettings
+from salon.voice.tts.context import TTSContext, TTSContextLevel
 from salon.voice.tts.gain import amplify
+from salon.voice.tts.provider import TTSProvider
 from salon.voice.tts.text import blank, is_speakable
+
+if TYPE_CHECKING:
+    from salon.models.content import AudioContent
 
 MAX_REMEMBERED: Final = 1000
 _WORD: Final = re.compile(r"\S+")
@@ -73,7 +79,7 @@ class MockTextToSpeech(TextToSpeech):
             return 0
         return round(len(text) * self._char_ms / settings.speed)
 
-    async def synthesize(
+    async def speak(
         self, text: str, settings: VoiceSettings = DEFAULT_VOICE
     ) -> AsyncGenerator[SpeechChunk, None]:
         """A tone, with the words that begin in each chunk."""
@@ -120,3 +126,64 @@ class MockTextToSpeech(TextToSpeech):
             for match in _WORD.finditer(text)
             if is_speakable(match.group())
         ]
+
+
+class MockTTSProvider(TTSProvider):
+    """Answers with one chunk a word: ``mock-audio-<word>`` as bytes, not sound.
+
+    `calls` keeps text and voice of each call, `contexts` the contexts of the streaming ones,
+    `released` the contexts given up.
+    """
+
+    def __init__(
+        self,
+        voice: str = "mock-voice",
+        *,
+        context_level: TTSContextLevel = TTSContextLevel.NONE,
+        make_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        self.calls: list[dict[str, Any]] = []
+        self.contexts: list[TTSContext | None] = []
+        self.released: list[str] = []
+        self._default_voice = voice
+        self._context_level = context_level
+        self._make_id = make_id
+
+    @property
+    def default_voice(self) -> str:
+        """As given."""
+        return self._default_voice
+
+    @property
+    def context_level(self) -> TTSContextLevel:
+        """As given."""
+        return self._context_level
+
+    def release_context(self, context_id: str) -> None:
+        """Noted in `released`."""
+        self.released.append(context_id)
+
+    async def synthesize(self, text: str, *, voice: str | None = None) -> AudioContent:
+        """The address of a recording that is nowhere, 50 ms long per character."""
+        from salon.models.content import AudioContent
+
+        self._note(text, voice)
+        return AudioContent(
+            url=f"https://mock.test/audio/{self._make_id()}.mp3",
+            mime_type="audio/mpeg",
+            duration_seconds=len(text) * 0.05,
+            transcript=text,
+        )
+
+    async def synthesize_stream(
+        self, text: str, *, voice: str | None = None, context: TTSContext | None = None
+    ) -> AsyncIterator[AudioChunk]:
+        """One chunk a word, the last final; of an empty text none."""
+        self._note(text, voice)
+        self.contexts.append(context)
+        words = text.split()
+        for number, word in enumerate(words, 1):
+            yield AudioChunk(f"mock-audio-{word}".encode(), is_final=number == len(words))
+
+    def _note(self, text: str, voice: str | None) -> None:
+        self.calls.append({"text": text, "voice": voice or self._default_voice})

@@ -120,7 +120,7 @@ class OpenAITextToSpeech(TextToSpeech):
         if client is not None:
             await client.aclose()
 
-    async def synthesize(
+    async def speak(
         self, text: str, settings: VoiceSettings = DEFAULT_VOICE
     ) -> AsyncGenerator[SpeechChunk, None]:
         """Speak one piece; nothing to say sends no request."""

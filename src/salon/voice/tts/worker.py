@@ -105,7 +105,7 @@ class WorkerTextToSpeech(TextToSpeech):
         """The text as the worker gets it, every character in its place; may refuse it."""
         return blank(text)
 
-    async def synthesize(
+    async def speak(
         self, text: str, settings: VoiceSettings = DEFAULT_VOICE
     ) -> AsyncGenerator[SpeechChunk, None]:
         """Speak one piece; nothing to say gives no chunk."""

@@ -59,7 +59,11 @@ class TurnConfig:
     max_turn_ms: int = 30_000
     """A turn is cut off here; what follows is the next turn."""
     backchannels: frozenset[str] = BACKCHANNELS
-    """`SEMANTIC`: words and phrases that only say "I am listening"."""
+    """`SEMANTIC`: words and phrases that only say "I am listening". Not used by a machine that was
+    given a classifier."""
+    speculate_after_ms: int | None = None
+    """A pause this long, shorter than the end silence, asks for an answer to be prepared
+    (`Speculate`). None: never."""
 
     def __post_init__(self) -> None:
         known = [str(member) for member in InterruptionStrategy]
@@ -87,6 +91,11 @@ class TurnConfig:
         if not 0 <= self.pre_roll_ms <= MAX_PRE_ROLL_MS:
             raise ConfigurationError(
                 f"pre_roll_ms is {self.pre_roll_ms}; it must lie in 0..{MAX_PRE_ROLL_MS}"
+            )
+        if self.speculate_after_ms is not None and self.speculate_after_ms < WINDOW_MS:
+            raise ConfigurationError(
+                f"speculate_after_ms is {self.speculate_after_ms}; it must be at least {WINDOW_MS} "
+                "(one window)"
             )
         if self.min_end_silence_ms < 2 * WINDOW_MS:
             raise ConfigurationError(

@@ -23,25 +23,16 @@ The caller's side, one row per transition; VOICED is a window above the threshol
     SPEAKING  CANCEL    IDLE      FalseStart
     PAUSED    CANCEL    IDLE      FalseStart
 
-The agent's side:
+A pause of `speculate_after_ms` that has not EXPIRED asks for an answer once (Speculate) if the turn
+would count; VOICED and CANCEL take that back (Withdraw).
 
-    agent     signal       next
-    --------  -----------  --------
-    SILENT    STARTED      AUDIBLE
-    SILENT    FINISHED     SILENT
-    AUDIBLE   STARTED      AUDIBLE
-    AUDIBLE   FINISHED     SILENT
-    AUDIBLE   INTERRUPTED  CUT       this is why there is one Interrupt per agent utterance
-    CUT       STARTED      CUT
-    CUT       FINISHED     SILENT
+The agent's side is in `agent`, what the strategies say in `strategies`. The verdict: an utterance
+with less than `min_turn_ms` voiced is a FalseStart; otherwise
 
-The verdict, first row that fits:
-
-    less than `min_turn_ms` voiced                           FalseStart
-    the utterance did not begin over the agent, or the
-    agent is not audible now, or DISABLED                    EndOfTurn
-    SEMANTIC, no words came, at least `min_speech_ms`        Interrupt, EndOfTurn (V119)
-    otherwise (too short, or a backchannel)                  FalseStart (V117)
+    TURN     EndOfTurn
+    QUEUED   EndOfTurn, marked `queued`
+    CUTS     Interrupt, EndOfTurn
+    DROPPED  FalseStart
 """
 
 from __future__ import annotations
@@ -50,10 +41,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from salon.voice.turns.actions import Action, BeginUtterance, EndOfTurn, FalseStart, Interrupt
-from salon.voice.turns.backchannel import is_backchannel
+from salon.voice.turns.actions import (
+    Action,
+    BeginUtterance,
+    EndOfTurn,
+    FalseStart,
+    Interrupt,
+    Speculate,
+    Withdraw,
+)
+from salon.voice.turns.agent import Agent, AgentSide
 from salon.voice.turns.config import WINDOW_MS, InterruptionStrategy, TurnConfig
 from salon.voice.turns.endpointing import EndSilence
+from salon.voice.turns.strategies import Classify, Speech, Strategy, Verdict, false_start
 
 DIP_MS = 160
 """A dip up to this long (a stop consonant, a breath between syllables) counts as speech going on;
@@ -69,15 +69,6 @@ class Phase(Enum):
     PAUSED = auto()
 
 
-class Agent(Enum):
-    """The agent's side, as heard by the caller."""
-
-    SILENT = auto()
-    AUDIBLE = auto()
-    CUT = auto()
-    """Interrupted, not yet reported as finished."""
-
-
 class Signal(Enum):
     """What can happen on the caller's side."""
 
@@ -88,44 +79,30 @@ class Signal(Enum):
     CANCEL = auto()
 
 
-class AgentSignal(Enum):
-    """What can happen on the agent's side."""
+@dataclass(slots=True, kw_only=True)
+class _Utterance(Speech):
+    """Speech, confirmed or not. `lasted_ms` is voiced windows and the dips between them."""
 
-    STARTED = auto()
-    FINISHED = auto()
-    INTERRUPTED = auto()
-
-
-@dataclass(slots=True)
-class _Utterance:
-    """Speech from its onset on, confirmed or not."""
-
-    onset_ms: int
-    over_agent: bool
     gap_ms: int | None
     """Since the speech of the turn before, when that may have been cut too early."""
-    start_ms: int = 0
     voiced_ms: int = 0
     """Voiced windows only."""
-    lasted_ms: int = 0
-    """Voiced windows and the dips between them."""
-    words: str = ""
-    backchannel: bool = False
 
 
 class TurnMachine:
     """Decides when the caller's turn begins and ends and when it cuts the agent. One per call.
 
     Every method returns the actions to carry out, in order; mostly none. `window` takes instants of
-    the sample clock, which must not go back. `tick` may run ahead of it.
+    the sample clock, which must not go back. `tick` may run ahead of it. `classify` tells
+    backchannels; None: by the words of `config.backchannels`.
     """
 
-    def __init__(self, config: TurnConfig) -> None:
+    def __init__(self, config: TurnConfig, classify: Classify | None = None) -> None:
         self.config = config
         self.phase = Phase.IDLE
-        self.agent = Agent.SILENT
+        self.side = AgentSide(config.allow_during_first_ms)
         self._end_silence = EndSilence(config)
-        self._interrupts = _STRATEGIES[config.strategy]
+        self._strategy = Strategy(config, classify)
         self._utterance: _Utterance | None = None
         self._hearing = False
         self._voiced_end = 0
@@ -134,7 +111,13 @@ class TurnMachine:
         """No utterance begins before: the first window, then the end of the turn before."""
         self._unsettled_end: int | None = None
         """`speech_end_ms` of a turn that may still prove to have been cut too early."""
-        self._agent_since = 0
+        self._speculated = False
+        """`Speculate` is out and not taken back."""
+
+    @property
+    def agent(self) -> Agent:
+        """Where the agent is."""
+        return self.side.state
 
     @property
     def end_silence_ms(self) -> int:
@@ -171,15 +154,13 @@ class TurnMachine:
 
     def agent_started(self, t_ms: int) -> tuple[Action, ...]:
         """The agent became audible. Speech that goes on now talks over it."""
-        if self.agent is Agent.SILENT:
-            self._agent_since = t_ms
-        self._agent_signal(AgentSignal.STARTED)
+        self.side.started(t_ms)
         return ()
 
     def agent_finished(self, t_ms: int) -> tuple[Action, ...]:
         """The agent fell silent, by itself or because it was cut. Speech that goes on now is talk
         to a silent agent, also if the agent begins something else before its end."""
-        self._agent_signal(AgentSignal.FINISHED)
+        self.side.finished()
         if self._utterance is not None:
             self._utterance.over_agent = False
         return ()
@@ -190,8 +171,7 @@ class TurnMachine:
         words = text.strip()
         if utterance is None or not words or self.phase not in _STARTED:
             return ()
-        utterance.words = words
-        utterance.backchannel = is_backchannel(words, self.config.backchannels)
+        self._strategy.hear(utterance, words, self.side)
         out: list[Action] = []
         if self.config.strategy is InterruptionStrategy.SEMANTIC:
             self._maybe_interrupt(utterance, t_ms, out)
@@ -207,6 +187,7 @@ class TurnMachine:
         silence = t_ms - self._voiced_end
         if silence >= WINDOW_MS:
             self._signal(Signal.QUIET, t_ms, out)
+            self._maybe_speculate(silence, out)
         if self.phase is Phase.PAUSED and silence >= self._end_silence.ms:
             self._signal(Signal.EXPIRED, t_ms, out)
 
@@ -215,18 +196,15 @@ class TurnMachine:
         if effect is not None:
             effect(self, t_ms, out)
 
-    def _agent_signal(self, signal: AgentSignal) -> None:
-        self.agent = _AGENT_TRANSITIONS[self.agent, signal]
-
     # Effects of the caller's transitions.
 
     def _notice(self, t_ms: int, out: list[Action]) -> None:
         onset = t_ms - WINDOW_MS
-        over_agent = self.agent is Agent.AUDIBLE
+        over_agent = self.side.audible
         gap: int | None = None
         if self._unsettled_end is not None and not over_agent:
             gap = onset - self._unsettled_end
-        utterance = _Utterance(onset, over_agent, gap)
+        utterance = _Utterance(onset, over_agent, gap_ms=gap)
         utterance.start_ms = max(onset - self.config.pre_roll_ms, self._floor_ms)
         self._utterance = utterance
         self._count(utterance, t_ms)
@@ -241,6 +219,7 @@ class TurnMachine:
         self._go_on(t_ms, out)
 
     def _resume(self, t_ms: int, out: list[Action]) -> None:
+        self._withdraw(out)
         self._end_silence.paused(t_ms - WINDOW_MS - self._voiced_end)
         self._go_on(t_ms, out)
 
@@ -261,28 +240,23 @@ class TurnMachine:
     def _judge(self, t_ms: int, out: list[Action]) -> None:
         """The verdict of the table above."""
         utterance, self._utterance = self._opened(), None
-        config = self.config
-        over = utterance.over_agent and self.agent is Agent.AUDIBLE
-        turn = utterance.voiced_ms >= config.min_turn_ms
-        if turn and over and config.strategy is not InterruptionStrategy.DISABLED:
-            turn = (
-                config.strategy is InterruptionStrategy.SEMANTIC
-                and not utterance.words
-                and utterance.lasted_ms >= config.min_speech_ms
-                and self._may_interrupt(t_ms)
-            )
-            if turn:
-                self._interrupt(utterance, out)
-        if turn:
-            end = self._floor_ms = self._voiced_end
-            out.append(EndOfTurn(utterance.start_ms, end, t_ms - end))
-            if t_ms > end:
-                self._unsettled_end = end
-        else:
-            words = utterance.words if utterance.backchannel and over else ""
-            out.append(FalseStart(utterance.start_ms, words))
+        self._speculated = False
+        verdict = Verdict.DROPPED
+        if utterance.voiced_ms >= self.config.min_turn_ms:
+            verdict = self._strategy.verdict(utterance, self.side, t_ms)
+        if verdict is Verdict.DROPPED:
+            out.append(false_start(utterance, self.side))
+            return
+        if verdict is Verdict.CUTS:
+            self._interrupt(utterance, out)
+        end = self._floor_ms = self._voiced_end
+        queued = verdict is Verdict.QUEUED
+        out.append(EndOfTurn(utterance.start_ms, end, t_ms - end, queued))
+        if t_ms > end:
+            self._unsettled_end = end
 
     def _drop(self, t_ms: int, out: list[Action]) -> None:
+        self._withdraw(out)
         out.append(FalseStart(self._opened().start_ms))
         self._clear(t_ms, out)
 
@@ -307,17 +281,32 @@ class TurnMachine:
         utterance.lasted_ms += WINDOW_MS
         self._voiced_end = t_ms
 
-    def _may_interrupt(self, t_ms: int) -> bool:
-        played = t_ms - self._agent_since
-        return self.agent is Agent.AUDIBLE and played >= self.config.allow_during_first_ms
-
     def _maybe_interrupt(self, utterance: _Utterance, t_ms: int, out: list[Action]) -> None:
-        if self._may_interrupt(t_ms) and self._interrupts(self.config, utterance):
+        if utterance.voiced_ms < self.config.min_turn_ms:
+            return  # what is too short for a turn cuts nobody
+        if self.side.may_be_cut(t_ms) and self._strategy.cuts(utterance):
             self._interrupt(utterance, out)
 
     def _interrupt(self, utterance: _Utterance, out: list[Action]) -> None:
-        self._agent_signal(AgentSignal.INTERRUPTED)
+        self.side.interrupted()
         out.append(Interrupt(utterance.onset_ms, self.config.strategy))
+
+    def _maybe_speculate(self, silence_ms: int, out: list[Action]) -> None:
+        after = self.config.speculate_after_ms
+        utterance = self._utterance
+        if after is None or utterance is None or self.phase is not Phase.PAUSED:
+            return
+        if self._speculated or not after <= silence_ms < self._end_silence.ms:
+            return
+        over = utterance.over_agent and self.side.audible
+        if not over and utterance.voiced_ms >= self.config.min_turn_ms:
+            self._speculated = True
+            out.append(Speculate(utterance.start_ms, silence_ms))
+
+    def _withdraw(self, out: list[Action]) -> None:
+        if self._speculated:
+            self._speculated = False
+            out.append(Withdraw())
 
 
 _STARTED = frozenset({Phase.SPEAKING, Phase.PAUSED})
@@ -339,40 +328,4 @@ _TRANSITIONS: Mapping[tuple[Phase, Signal], tuple[Phase, _Effect | None]] = {
     (Phase.ONSET, Signal.CANCEL): (Phase.IDLE, TurnMachine._clear),
     (Phase.SPEAKING, Signal.CANCEL): (Phase.IDLE, TurnMachine._drop),
     (Phase.PAUSED, Signal.CANCEL): (Phase.IDLE, TurnMachine._drop),
-}
-
-_AGENT_TRANSITIONS: Mapping[tuple[Agent, AgentSignal], Agent] = {
-    (Agent.SILENT, AgentSignal.STARTED): Agent.AUDIBLE,
-    (Agent.SILENT, AgentSignal.FINISHED): Agent.SILENT,
-    (Agent.AUDIBLE, AgentSignal.STARTED): Agent.AUDIBLE,
-    (Agent.AUDIBLE, AgentSignal.FINISHED): Agent.SILENT,
-    (Agent.AUDIBLE, AgentSignal.INTERRUPTED): Agent.CUT,
-    (Agent.CUT, AgentSignal.STARTED): Agent.CUT,
-    (Agent.CUT, AgentSignal.FINISHED): Agent.SILENT,
-}
-
-
-def _at_once(config: TurnConfig, utterance: _Utterance) -> bool:
-    return True
-
-
-def _lasted(config: TurnConfig, utterance: _Utterance) -> bool:
-    return utterance.lasted_ms >= config.min_speech_ms
-
-
-def _meant(config: TurnConfig, utterance: _Utterance) -> bool:
-    if utterance.words:
-        return not utterance.backchannel
-    return utterance.lasted_ms >= max(config.min_speech_ms, config.transcript_wait_ms)
-
-
-def _never(config: TurnConfig, utterance: _Utterance) -> bool:
-    return False
-
-
-_STRATEGIES: Mapping[InterruptionStrategy, Callable[[TurnConfig, _Utterance], bool]] = {
-    InterruptionStrategy.IMMEDIATE: _at_once,
-    InterruptionStrategy.CONFIRMED: _lasted,
-    InterruptionStrategy.SEMANTIC: _meant,
-    InterruptionStrategy.DISABLED: _never,
 }

@@ -177,7 +177,8 @@ async def test_what_is_heard_comes_as_20_ms_at_the_rate_asked_for() -> None:
     session, connection = await connected(backend)
     assert connection.leg.hear is not None
     connection.leg.hear(tone(20))  # nobody listens yet
-    assert backend.audio_received_callback is None
+    before = backend.audio_received_callback
+    assert before is None
     backend.on_audio_received(lambda _session, frame: frames.append(frame))
     assert backend.audio_received_callback is not None
     for start in range(0, 16_000, 500):

@@ -69,7 +69,7 @@ async def test_what_it_need_not_do_has_no_effect() -> None:
         least.on_speaker_change,
         least.set_trace_emitter,
     ):
-        register(print)  # type: ignore[operator]
+        register(print)
     least.set_input_muted(SESSION, True)
     least.set_input_gated(SESSION, True)
     least.end_of_response(SESSION)

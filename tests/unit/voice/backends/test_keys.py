@@ -65,7 +65,7 @@ async def test_keys_pressed_at_the_far_end_are_told_once() -> None:
     backend.on_dtmf_received(lambda _session, event: keys.append(event))
     for sequence, (payload, marker, _) in enumerate(telephone_event_packets("7", 100)):
         peer.track.on_packet(MediaPacket(payload, 101, sequence, 4000, marker, 0.0))
-    assert keys == [DTMFEvent("7", 0.0, None)]
+    assert keys == [DTMFEvent("7", 0.0, 1.0)]
     await backend.close()
 
 
@@ -113,7 +113,7 @@ async def test_a_connection_that_fails_ends_its_session() -> None:
     peer.reach(PeerState.DISCONNECTED)
     peer.reach(PeerState.CONNECTED)  # it came back
     await asyncio.sleep(0.1)
-    assert session.state is VoiceSessionState.ACTIVE
+    assert str(session.state) == "active"
     peer.reach(PeerState.FAILED)
     await asyncio.sleep(0.1)
     assert session.state is VoiceSessionState.ENDED
