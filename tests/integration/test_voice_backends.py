@@ -217,7 +217,9 @@ async def test_our_own_server_carries_the_same_conversation() -> None:
 async def test_a_client_that_stops_reading_is_sent_away() -> None:
     service = Service(send_timeout=1.0, max_waiting=50)
     async with running(service):
-        async with connect(service.url, max_queue=1, ping_interval=None) as client:
+        async with connect(
+            service.url, max_queue=1, ping_interval=None, compression=None
+        ) as client:
             await client.send(json.dumps({"type": "start", "output_sample_rate": 48_000}))
             await until(lambda: bool(service.sessions))
             session = service.sessions[0]
