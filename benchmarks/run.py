@@ -22,6 +22,7 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "bench_media.py": ([], ["--runs", "3"]),
     "bench_vad.py": ([], ["--runs", "3"]),
     "bench_pipeline.py": ([], ["--runs", "2"]),
+    "bench_voice.py": ([], ["--runs", "2"]),
     "bench_call.py": ([], ["--runs", "1", "--seconds", "5"]),
     "bench_webrtc.py": ([], ["--quick"]),
     "latency.py": ([], ["--turns", "20", "--barge-ins", "5"]),

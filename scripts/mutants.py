@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Seeded faults: do the tests of the conversation core notice them?
+"""Seeded faults: do the tests notice them?
 
 Each fault of scripts/mutants/*.toml is put, alone, into a copy of src/, and copies of the tests run
 against it until one fails: work going on in the repository disturbs nothing. A fault that no test
@@ -44,6 +44,8 @@ class Fault:
     new: str
     tests: tuple[str, ...] = ()
     """Where to look first, below tests/; the rest follows if these notice nothing."""
+    suites: tuple[str, ...] = TESTS
+    """What is run against it."""
 
     def fits(self) -> str | None:
         """Why it cannot be applied, or None."""
@@ -68,8 +70,11 @@ def load(only: str | None) -> list[Fault]:
     """The faults whose file or title contains `only`."""
     found = []
     for path in sorted(FAULTS.glob("*.toml")):
-        for entry in tomllib.loads(path.read_text())["fault"]:
-            fault = Fault(**{**entry, "tests": tuple(entry.get("tests", ()))})
+        data = tomllib.loads(path.read_text())
+        suites = tuple(data.get("suites", TESTS))
+        for entry in data["fault"]:
+            tests = tuple(entry.get("tests", ()))
+            fault = Fault(**{**entry, "tests": tests, "suites": suites})
             if only is None or only in fault.file or only in fault.title:
                 found.append(fault)
     return found
@@ -181,7 +186,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Do the tests notice seeded faults?")
     parser.add_argument("--only", metavar="WORD", help="faults whose file or title contains it")
     parser.add_argument("--list", action="store_true", help="check that they fit, run nothing")
-    parser.add_argument("tests", nargs="*", default=list(TESTS), help="what to run")
+    parser.add_argument("tests", nargs="*", help="what to run; else what the faults' file says")
     options = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     faults = load(options.only)
@@ -191,7 +196,11 @@ def main() -> int:
     if options.list:
         print(f"{len(faults)} faults, {len(stale)} stale")
         return 2 if stale else 0
-    outcomes = run([fault for fault in faults if fault.fits() is None], options.tests)
+    groups: dict[tuple[str, ...], list[Fault]] = {}
+    for fault in faults:
+        if fault.fits() is None:
+            groups.setdefault(tuple(options.tests) or fault.suites, []).append(fault)
+    outcomes = [done for tests, group in groups.items() for done in run(group, list(tests))]
     caught = sum(outcome.caught for outcome in outcomes)
     print(f"{caught} of {len(outcomes)} caught; {len(stale)} stale")
     if stale or not outcomes:

@@ -52,6 +52,11 @@ class TaskScope:
         _, late = await asyncio.wait(pending, timeout=timeout)
         return not late
 
+    def cancel(self) -> None:
+        """Cancel what runs, without waiting for its end."""
+        for task in self._tasks:
+            task.cancel()
+
     async def close(self) -> None:
         """Cancel what runs and wait for its end; idempotent. Safe to call from one of the tasks."""
         self._closed = True

@@ -358,7 +358,7 @@ class Preparations:
         """Have `provider` answer what `build` makes, in place of what was prepared before; nothing
         comes of None. Providers with a `speculative` that is False are not asked."""
         self.withdraw(key)
-        if self._closed or not getattr(provider, "speculative", True):
+        if self._closed or not provider.speculative:
             return
         while len(self._open) >= self._limit:
             self.withdraw(next(iter(self._open)))

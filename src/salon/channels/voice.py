@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -42,6 +43,7 @@ from salon.models import (
     HookTrigger,
     RoomContext,
     RoomEvent,
+    RoomKitError,
 )
 from salon.voice.backends.base import VoiceBackend
 from salon.voice.backends.session import VoiceSession, VoiceSessionState
@@ -126,6 +128,7 @@ class VoiceChannel(Channel):
         self._close_providers = close_providers
         self._streaming = streaming and (tts is None or tts.supports_streaming_input)
         self._voices: dict[str, str] = dict(voice_map or {})
+        self._kit: RoomKit | None = None
         self._heard_taps: list[Callable[[VoiceSession, AudioFrame], None]] = []
         self._played_taps: list[Callable[[VoiceSession, bytes, int], None]] = []
         self._scope = TaskScope(f"channel {channel_id}")
@@ -267,6 +270,7 @@ class VoiceChannel(Channel):
         self._measures.bind(tracer_of(kit))
         self._delivery.bind(kit)
         self._guesses.bind(kit)
+        self._kit = kit
         self._rooms.bind(kit)
         kit.hooks.changed.append(self._hooks_changed)
 
@@ -316,9 +320,21 @@ class VoiceChannel(Channel):
             self._measures.forget_room(room_id)
 
     async def update_binding(self, room_id: str, binding: ChannelBinding) -> None:
-        """Who may not hear the room any more hears no more of what is being said."""
-        if binding.output_muted:
+        """Who may not hear the room any more hears no more of what is being said, and who may not
+        speak is not heard by anybody or anything (V205)."""
+        self._bar(room_id, binding)
+        if binding.output_muted or not binding.access.can_read:
             self.stop_speaking(room_id)
+
+    async def _look_up(self, kit: RoomKit, room_id: str) -> None:
+        """Somebody joined a room in which the channel may be muted."""
+        with suppress(RoomKitError):
+            self._bar(room_id, await kit.get_binding(room_id, self.channel_id))
+
+    def _bar(self, room_id: str, binding: ChannelBinding) -> None:
+        for caller in self._rooms.callers(room_id):
+            caller.session.barred = binding.muted or not binding.access.can_write
+            caller.session.deaf = binding.output_muted or not binding.access.can_read
 
     async def _empty(self, room_id: str) -> None:
         self.stop_speaking(room_id)
@@ -361,9 +377,10 @@ class VoiceChannel(Channel):
         backend: VoiceBackend | None = None,
     ) -> None:
         """Let a session of a backend take part in a room."""
-        del binding
         self._ears.start(self._scope)
         self._lines.bind(session, room_id, backend)
+        if binding is not None:
+            self._bar(room_id, binding)
 
     def unbind_session(self, session: VoiceSession) -> None:
         """A session leaves its room; idempotent. Its connection stays."""
@@ -383,6 +400,8 @@ class VoiceChannel(Channel):
         caller.line.channel_id = self.channel_id
         self._rooms.floor(caller.room_id).callers.append(caller)
         self._measures.join(caller)
+        if self._kit is not None:
+            self._scope.spawn(self._look_up(self._kit, caller.room_id), name="binding")
         self._tap(caller)
         self._watch_levels(caller)
         if self._bridge is not None:
@@ -472,7 +491,7 @@ class VoiceChannel(Channel):
         """Speak a whole text, as BEFORE_TTS leaves it, or play a sound (V103). That an agent failed
         is told, not spoken. `ProviderDeliveryError` for content that can't be heard."""
         del context
-        self._delivery.deliver(event, binding.room_id)
+        await self._delivery.deliver(event, binding.room_id)
         return NO_OUTPUT
 
     async def deliver_stream(

@@ -179,11 +179,15 @@ class VoiceBridge:
                 outcome = await self._hooks.ask(
                     HookTrigger.BEFORE_BRIDGE_AUDIO, caller.room_id, event, caller
                 )
-                if outcome.blocked:
-                    # what is kept from the others keeps its place in time
+                try:
+                    if outcome.blocked:
+                        # what is kept from the others keeps its place in time
+                        self.bridge.push(caller.session.id, np.zeros_like(samples))
+                    else:
+                        self.bridge.forward(caller.line, outcome.payload.frame)
+                except Exception:  # noqa: BLE001 - a hook's frame; the next one may be right
+                    _log.exception("a frame that a hook gave back could not be bridged")
                     self.bridge.push(caller.session.id, np.zeros_like(samples))
-                else:
-                    self.bridge.forward(caller.line, outcome.payload.frame)
 
 
 class _Link:

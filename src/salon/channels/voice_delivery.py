@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 from salon.base import TaskScope, new_id
@@ -58,7 +59,7 @@ class VoiceDelivery:
         """Work for this framework."""
         self._kit = kit
 
-    def deliver(self, event: RoomEvent, room_id: str) -> None:
+    async def deliver(self, event: RoomEvent, room_id: str) -> None:
         """A stored event. It is spoken beside the room's lane: nobody's delivery waits for a
         loudspeaker. `ProviderDeliveryError` for content that can't be heard."""
         floor, content = self._floors.get(room_id), event.content
@@ -72,8 +73,8 @@ class VoiceDelivery:
         if event.type is not EventType.MESSAGE:
             return
         if isinstance(content, AudioContent):
+            samples = await asyncio.to_thread(ready_sound, content)
             said = self._said(event, room_id, floor)
-            samples = ready_sound(content)
             self._scope.spawn(
                 self._agents.play(said, samples, content.transcript or ""), name="sound"
             )

@@ -112,7 +112,7 @@ class LineEvents:
     def forget(self, caller: Caller) -> None:
         """The line is gone."""
         self._last_speaker.pop(caller, None)
-        self._no_resume(caller)
+        self._resume(caller)
         self._be_patient(caller, 0)
         self._floor(caller.room_id).silence(caller)
         self._guesses.withdraw(caller)
@@ -172,7 +172,8 @@ class LineEvents:
         self._wordless(caller)
 
     def _partial(self, caller: Caller, event: Partial) -> None:
-        self._show(caller, event.text, final=False)
+        if not self._hooks.wants(HookTrigger.ON_TRANSCRIPTION, caller.room_id):
+            self._show(caller, event.text, final=False)  # else it may be refused, or changed
         self._hooks.tell(
             HookTrigger.ON_PARTIAL_TRANSCRIPTION,
             caller,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from salon.channels.voice_people import Caller
@@ -68,6 +69,7 @@ class Utterance:
 
     def drop(self, caller: Caller, reason: CancelReason) -> None:
         """One listener is gone; without listeners it is over."""
+        self.resume(caller)
         self.note_heard()
         if self.tracks.pop(caller, None) is None:
             return
@@ -116,7 +118,8 @@ class Utterance:
 class Floor:
     """The voices of one room."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_empty: Callable[[], None] = lambda: None) -> None:
+        self._on_empty = on_empty
         self.callers: list[Caller] = []
         self.current: Utterance | None = None
         self.waiting: deque[Utterance] = deque()
@@ -153,6 +156,8 @@ class Floor:
 
     def speaks(self, caller: Caller) -> None:
         """A person began to speak: what is not heard yet waits (V243)."""
+        if caller.gone:
+            return
         self._talking.add(caller)
         current = self.current
         if current is not None and current.unheard:
@@ -239,6 +244,8 @@ class Floor:
 
     def _tell_idle(self) -> None:
         if self.silent and not self._unstored:
+            if not self.callers:
+                self._on_empty()
             waiters, self._idle = self._idle, []
             for waiter in waiters:
                 if not waiter.done():

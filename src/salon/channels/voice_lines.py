@@ -19,7 +19,7 @@ from salon.voice.backends.base import VoiceBackend
 from salon.voice.backends.errors import VoiceSessionEndedError
 from salon.voice.backends.session import VoiceSession, VoiceSessionState
 from salon.voice.engine import VoiceEngine
-from salon.voice.events import Dtmf, MediaEvent
+from salon.voice.events import Dtmf, Final, MediaEvent
 from salon.voice.hearing import HearingConfig
 from salon.voice.hook_payloads import RecordingStartedEvent, RecordingStoppedEvent
 from salon.voice.pipe import Pipe
@@ -32,6 +32,10 @@ from salon.voice.pipeline.vad.base import VADEvent
 from salon.voice.session import MediaSession
 
 _log = logging.getLogger("salon.channels.voice")
+
+
+END_S = 10.0
+"""A recording has to be ended within this."""
 
 
 @dataclass(slots=True, eq=False)
@@ -207,6 +211,7 @@ class VoiceLines:
         """Take no more part in the room."""
         if not line.left:
             line.left = True
+            line.live.set()
             self._left(line.caller)
 
     async def _end(self, line: Line) -> None:
@@ -215,19 +220,30 @@ class VoiceLines:
         line.ending = True
         self._leave(line)
         line.session.state = VoiceSessionState.ENDED
-        if line.pipeline is not None:
-            await line.pipeline.end_session(line.session)
+        try:
+            if line.pipeline is not None:
+                async with asyncio.timeout(END_S):
+                    await line.pipeline.end_session(line.session)
+        except TimeoutError:
+            _log.error("a recorder did not end within %g s", END_S)
         self._lines.pop(line.session.id, None)
         await line.caller.session.close()
         elapsed = self._engine.clock.monotonic() - line.began
         self._hooks.emit("voice_session_ended", line.caller, duration_ms=round(elapsed * 1000))
 
     async def _pump(self, line: Line) -> None:
-        async for event in line.caller.session.events:
+        events = line.caller.session.events
+        async for event in events:
+            if line.left and not isinstance(event, Final):
+                continue  # of who has left only the last words count
             try:
                 self._media(line.caller, event)
             except Exception:  # noqa: BLE001 - one event; the line goes on
                 _log.exception("an event of voice session %s failed", line.session.id)
+        if events.overflowed:
+            _log.error("voice session %s is ended: its events came too fast", line.session.id)
+            self._leave(line)
+            self._scope.spawn(self._end(line), name="overflow")
 
     # -- what backends tell -----------------------------------------------------------------------
 
@@ -328,6 +344,8 @@ class VoiceLines:
         """Recording begins after the session has (V19), and the hook is heard out before anything
         is captured (V85)."""
         await line.live.wait()
+        if line.left:
+            return
         await self._hooks.told(line.caller)
         event = RecordingStartedEvent(line.session, handle.id, line.caller.room_id)
         await self._hooks.show(HookTrigger.ON_RECORDING_STARTED, line.caller, event)

@@ -18,6 +18,8 @@ class Caller:
     name: str | None = None
     interrupts: bool = True
     """What this voice says stops the agent (V115)."""
+    gone: bool = False
+    """It has left the room."""
     voice: InitVar[VoiceSession | None] = None
     line: VoiceSession = field(init=False)
     """The same as hooks and integrators see it: `voice`, or made here."""

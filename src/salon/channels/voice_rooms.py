@@ -54,8 +54,14 @@ class VoiceRooms:
         """A room's floor, made where there is none."""
         floor = self.floors.get(room_id)
         if floor is None:
-            floor = self.floors[room_id] = Floor()
+            floor = Floor(lambda: self._empty(room_id, floor))
+            self.floors[room_id] = floor
         return floor
+
+    def _empty(self, room_id: str, floor: Floor | None) -> None:
+        """Nobody is left who speaks or listens."""
+        if self.floors.get(room_id) is floor:
+            del self.floors[room_id]
 
     def callers(self, room_id: str) -> tuple[Caller, ...]:
         """Whoever is on a line in a room."""
@@ -64,6 +70,7 @@ class VoiceRooms:
 
     def leave(self, caller: Caller) -> None:
         """A line leaves; an answer that nobody listens to any more is over. Idempotent."""
+        caller.gone = True
         floor = self.floors.get(caller.room_id)
         if floor is None:
             return
@@ -71,9 +78,10 @@ class VoiceRooms:
             floor.callers.remove(caller)
         floor.silence(caller)
         if floor.current is not None:
+            floor.current.resume(caller)
             floor.current.drop(caller, "disconnect")
         if not floor.callers and floor.silent:
-            self.floors.pop(caller.room_id, None)
+            self._empty(caller.room_id, floor)
 
     def stop(self, room_id: str, reason: CancelReason = "explicit") -> bool:
         """Stop what agents say in a room; False if they say nothing."""

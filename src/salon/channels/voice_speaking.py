@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,11 @@ from salon.voice.sentences import SentenceSplitter
 from salon.voice.speaking import Speech, SpeechTrack
 from salon.voice.tts import remove_emoji
 from salon.voice.tts.base import TextToSpeech, VoiceSettings
+
+_log = logging.getLogger("salon.channels.voice")
+
+START_S = 10.0
+"""A voice has to be ready within this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +95,22 @@ class AgentVoice:
             if self._synthesizer is None:
                 return self._engine.synthesizer()
             if needed and not self._started:
-                await self._synthesizer.start()
+                async with asyncio.timeout(START_S):
+                    await self._synthesizer.start()
                 self._started = True
             return self._synthesizer
         except SalonError as error:
-            if needed:
-                for caller in said.callers:
-                    caller.session.events.post(Failed("tts", str(error)))
-                self._failed(said, "tts", str(error))
-            return None
+            message = str(error)
+        except TimeoutError:
+            message = f"the voice did not start within {START_S:.0f} s"
+        except Exception as error:  # noqa: BLE001 - voices are plugged in; the answer is read
+            _log.exception("the voice did not start")
+            message = f"the voice did not start ({type(error).__name__})"
+        if needed:
+            for caller in said.callers:
+                caller.session.events.post(Failed("tts", message))
+            self._failed(said, "tts", message)
+        return None
 
     def _failed(self, said: Said, provider: str, message: str) -> None:
         for caller in said.callers[:1]:
@@ -139,14 +152,14 @@ class AgentVoice:
                 await utterance.over.wait()
         finally:
             utterance.stop("explicit")  # no effect on what is over
-            if feeding is not None:
-                feeding.cancel()
-                await asyncio.gather(feeding, return_exceptions=True)
             utterance.speech.stop()
             for caller, playback in utterance.tracks.items():
                 if caller.session.player.current is playback:
                     caller.session.interrupt()
             floor.leave(utterance)
+            if feeding is not None:  # last: this wait may itself be cancelled
+                feeding.cancel()
+                await asyncio.gather(feeding, return_exceptions=True)
         return self._outcome(said, utterance)
 
     def _attach(self, said: Said, utterance: Utterance, feeding: asyncio.Task[None] | None) -> None:

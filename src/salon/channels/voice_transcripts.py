@@ -213,6 +213,8 @@ class Transcripts:
     # -- the turn detector ------------------------------------------------------------------------
 
     def _line(self, caller: Caller) -> _Line:
+        if caller.gone:  # what they said last is routed as it is, and nothing is kept of them
+            return _Line(None)
         line = self._lines.get(caller)
         if line is None:
             gate = None

@@ -46,6 +46,8 @@ class FunctionAgent(AIProvider):
     it may block. Calling the agent calls the function.
     """
 
+    speculative = False  # the function may do more than answer
+
     def __init__(
         self,
         function: AgentFunction,

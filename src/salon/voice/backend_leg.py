@@ -101,6 +101,7 @@ class BackendLeg(AudioLeg):
         if self._utterance is not None:
             self._utterance.drop()
             self._utterance = None
+        self._scope.cancel()
 
     @property
     def packets_in(self) -> int:

@@ -65,6 +65,8 @@ BURST_SAMPLES = SAMPLE_RATE // 5
 WINDOW_SAMPLES = 512
 MISSING_S = 0.3
 """No packet for this long is silence of the caller, not jitter of the network."""
+LOST_S = 5.0
+"""No packet for this long ends speech whose end somebody else's detector would have to tell."""
 SAMPLES_PER_MS = SAMPLE_RATE // 1000
 VOICED = 0.5
 """A window at least this probable is told as speech."""
@@ -217,13 +219,19 @@ class Hearing:
         if self._segments is not None:
             if self._turn is not None:
                 self._act(self._segments.tick(self._instant()))
+            if self._turn is not None and self._missing() >= LOST_S:
+                self._act(self._segments.speech_ended(self._instant()))
             return
         machine = self._windows
         if machine is None or self._turn is None:
             return
-        missing = self._engine.clock.monotonic() - self._last_arrival
+        missing = self._missing()
         if missing >= MISSING_S:
             self._act(machine.tick(self.now_ms() + int(missing * 1000)))
+
+    def _missing(self) -> float:
+        """Seconds since sound came."""
+        return self._engine.clock.monotonic() - self._last_arrival
 
     def _remember(self, samples: Samples) -> None:
         size = HISTORY_SAMPLES

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -30,6 +31,8 @@ __all__ = [
     "interruption_of",
     "turn_config_of",
 ]
+
+_log = logging.getLogger("salon.voice")
 
 LOOK_AGAIN_MS = 100
 """When to look again at words that may still become a backchannel."""
@@ -232,14 +235,21 @@ def _ask(
     final: bool,
     session_id: str = "",
 ) -> BackchannelDecision:
-    return (detector or _built_in()).classify(
-        BackchannelContext(
-            transcript=text or None,
-            speech_duration_ms=float(speech_ms),
-            session_id=session_id,
-            is_final=final,
-        )
+    asked = BackchannelContext(
+        transcript=text or None,
+        speech_duration_ms=float(speech_ms),
+        session_id=session_id,
+        is_final=final,
     )
+    try:
+        decision: object = (detector or _built_in()).classify(asked)
+    except Exception:  # noqa: BLE001 - detectors are plugged in; the call goes on (V204)
+        _log.exception("backchannel detector %s failed", type(detector).__name__)
+        return BackchannelDecision(is_backchannel=False)
+    if not isinstance(decision, BackchannelDecision):
+        _log.error("backchannel detector %s gave no decision", type(detector).__name__)
+        return BackchannelDecision(is_backchannel=False)
+    return decision
 
 
 def classifier_of(

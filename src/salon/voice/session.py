@@ -6,6 +6,7 @@ Below it a leg delivers decoded sound to `hear` and gets a frame per tick; above
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -35,6 +36,8 @@ from salon.voice.recorder import StereoRecorder
 from salon.voice.speaking import Speech, SpeechTrack
 from salon.voice.tts.base import DEFAULT_VOICE, TextToSpeech, VoiceSettings
 
+_log = logging.getLogger("salon.voice")
+
 
 class MediaSession:
     """The media of one call. `close` ends it and everything it started.
@@ -62,6 +65,11 @@ class MediaSession:
         """Each takes the caller's sound as the pipeline leaves it."""
         self.played_taps: list[Callable[[Samples], None]] = []
         """Each takes what the caller hears, ``int16[320]``."""
+        self.tap_failures = 0
+        self.barred = False
+        """The caller may not speak here: what they say is not heard by anybody or anything."""
+        self.deaf = False
+        """The caller may not hear here: what other people say is kept from them."""
         self.cuts = True
         """Speech over the agent cuts it. False: it is told, and the agent plays out (V120)."""
         self.holds = False
@@ -103,6 +111,10 @@ class MediaSession:
         if self._closed:
             return
         self.frames_in += 1
+        if self.barred:
+            if self.recorder is not None:
+                self.recorder.inbound(samples * 0)
+            return
         if self.muted:
             samples = samples * 0
         if self.recorder is not None:
@@ -118,6 +130,8 @@ class MediaSession:
         if self._closed:
             return
         self.frames_in += 1
+        if self.barred:
+            return
         if self.muted:
             frame = replace(frame, data=bytes(len(frame.data)))
         if self.pipe is None:
@@ -139,9 +153,19 @@ class MediaSession:
             return
         if self._levels is not None:
             self._levels.inbound(samples)
-        for tap in self.taps:
-            tap(samples)
+        if self.taps:
+            self._show(self.taps, samples)
         self.hearing.receive(samples)
+
+    def _show(self, taps: list[Callable[[Samples], None]], samples: Samples) -> None:
+        """One that fails disturbs neither the others nor the call (V204)."""
+        for tap in taps:
+            try:
+                tap(samples)
+            except Exception:  # noqa: BLE001 - the edge to other people's code
+                self.tap_failures += 1
+                if self.tap_failures & (self.tap_failures - 1) == 0:  # the 1st, 2nd, 4th, 8th ...
+                    _log.exception("a media tap failed (%d times)", self.tap_failures)
 
     def watch_levels(self, inbound: bool, outbound: bool) -> None:
         """Whether `Level` is posted, at most ten times a second and direction (V128)."""
@@ -239,7 +263,7 @@ class MediaSession:
         self.hearing.tick()
         player = self.player
         recorder = self.recorder
-        others = self.mix() if self.mix is not None else None
+        others = self.mix() if self.mix is not None and not self.deaf else None
         if player.current is None and recorder is None and not self._speaking and others is None:
             self.leg.idle()
             return
@@ -267,8 +291,8 @@ class MediaSession:
             frame = self.pipe.outbound(frame)
         if self._levels is not None:
             self._levels.outbound(frame)
-        for tap in self.played_taps:
-            tap(frame)
+        if self.played_taps:
+            self._show(self.played_taps, frame)
         if shared is None or self.pipe is not None:
             self.leg.send(frame)
         else:

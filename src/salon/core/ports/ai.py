@@ -244,6 +244,9 @@ class AIProvider:
     model_name: str = ""
     supports_streaming: bool = False
     supports_vision: bool = False
+    speculative: bool = True
+    """Whether it may be asked for an answer that is perhaps not wanted: one that costs or does
+    something besides says no."""
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
         """`TypeError` for a class that has no way to answer."""
