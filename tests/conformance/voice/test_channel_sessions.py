@@ -372,6 +372,7 @@ async def test_V205_who_may_not_write_adds_nothing(how: str) -> None:
         await room.speak()
         await asyncio.sleep(0.2)
         assert all(e.status is EventStatus.BLOCKED for e in await room.messages())
+        room.vad.events.clear()  # what it was to say of sound that never came to it
         if how == "muted":
             await room.kit.unmute(ROOM, "voice")
         else:
