@@ -347,6 +347,8 @@ class VoiceChannel(Channel):
 
     async def close(self) -> None:
         """Stop speaking everywhere and end the lines of its backends; idempotent."""
+        if self._kit is not None and self._hooks_changed in self._kit.hooks.changed:
+            self._kit.hooks.changed.remove(self._hooks_changed)
         self._rooms.close()
         await self._lines.close()
         if self._bridge is not None:

@@ -12,11 +12,9 @@ from typing import Final as Constant
 
 from salon.media.frame import FRAME_MS
 from salon.voice.events import (
-    BargeIn,
     Failed,
     Final,
     Partial,
-    Paused,
     RecognitionFailed,
     TurnDropped,
     TurnEnded,
@@ -292,17 +290,7 @@ class Stretches:
 
     def _cut(self, stretch: _Stretch) -> None:
         stretch.cut = True
-        session = self._session
-        if not session.cuts:
-            session.events.post(BargeIn(stretch.start_ms))
-            return
-        if session.holds:
-            session.pause()
-            session.events.post(Paused(stretch.start_ms))
-            session.leg.flush()
-            return
-        session.events.post(BargeIn(stretch.start_ms))
-        session.interrupt()
+        self._session.barge_in(stretch.start_ms)
 
 
 def _cuts(decision: InterruptionDecision) -> bool:

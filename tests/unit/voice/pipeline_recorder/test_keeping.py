@@ -244,7 +244,7 @@ def test_the_recorder_for_tests_keeps_what_it_gets() -> None:
     recorder = MockAudioRecorder()
     config = RecordingConfig(channels=RecordingChannelMode.STEREO)
     handle = recorder.start(make_session(), config)
-    assert (handle.id, handle.path) == ("rec_1", "/tmp/recording_1.wav")
+    assert (handle.id, handle.path) == ("rec_1", "recording_1.wav")
     frame = AudioFrame(b"\0\0")
     recorder.tap_inbound(handle, frame)
     recorder.record_outbound(handle, frame)

@@ -43,7 +43,7 @@ class MockAudioRecorder(AudioRecorder):
         handle = RecordingHandle(
             f"rec_{self._next_id}",
             session.id,
-            path=f"/tmp/recording_{self._next_id}.wav",  # nosec B108 - a name only
+            path=f"recording_{self._next_id}.wav",
         )
         self.started.append((session.id, config))
         self._configs[handle.id] = config
