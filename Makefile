@@ -40,7 +40,7 @@ bench: $(VENV)/.locked  ## CPU time per unit, beside a floor or peer in the same
 conformance: $(VENV)/.locked  ## docs/conformance.md from the rules and their tests
 	@$(PY) scripts/conformance.py --run
 
-mutants: $(VENV)/.locked   ## do the tests of the core notice seeded faults?
+mutants: $(VENV)/.locked   ## do the tests of core, voice and gateway notice seeded faults?
 	@$(PY) scripts/mutants.py
 
 soak: $(VENV)/.locked   ## three minutes of scripted calls (SECONDS_TO_RUN=180 CALLS=20)

@@ -10,9 +10,10 @@ does not exist, and a page whose mapping is stale (results aside). The rules are
 tests/conformance/core/rules.toml. A test belongs to a rule when its name carries it:
 ``test_R94_first_event_has_index_zero``.
 
-The voice rules are in tests/conformance/voice/rules.toml and have a part of the page to themselves;
-their tests are named the same way, with V. Until that file says ``complete = true``, rules without
-a test and a stale voice part are no fault; then each built MUST and SHOULD needs one.
+The rules of voice and of the gateway are in rules.toml of tests/conformance/voice and .../gateway
+and have a part of the page each; their tests are named the same way, with V and with G or T. Until
+such a file says ``complete = true``, rules without a test (they are listed) and a stale part of the
+page are no fault; then each built MUST and SHOULD needs one.
 """
 
 from __future__ import annotations
@@ -33,14 +34,10 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parent.parent
 SUITE = Path("tests/conformance/core")
 RULES = ROOT / SUITE / "rules.toml"
-VOICE_SUITE = Path("tests/conformance/voice")
-VOICE_RULES = ROOT / VOICE_SUITE / "rules.toml"
-VOICE_HEADING = "## Voice rules"
 PAGE = ROOT / "docs/conformance.md"
 _RULE = re.compile(r"R\d+")
 _CODED = re.compile(r"^test((?:_R\d+)+)(?:_|$)")
-_CODED_VOICE = re.compile(r"^test(?:_R\d+)*((?:_V\d+)+)(?:_|$)")
-_VOICE_RULE = re.compile(r"V\d+")
+_ROW = re.compile(r"\| (?:Rule |[A-Z]\d+a? )")
 RANK = {"failed": 0, "pending": 1, "skipped": 2, "passed": 3}
 """Of several results the lowest counts; a test that only passed in part is not passed."""
 NO_RESULT = "not run"
@@ -57,11 +54,6 @@ class Test:
     def rules(self) -> list[str]:
         found = _CODED.match(self.name)
         return _RULE.findall(found[1]) if found else []
-
-    @property
-    def voice_rules(self) -> list[str]:
-        found = _CODED_VOICE.match(self.name)
-        return _VOICE_RULE.findall(found[1]) if found else []
 
     @property
     def in_suite(self) -> bool:
@@ -94,18 +86,61 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class VoiceRule:
-    """A line of the voice rules."""
+class Series:
+    """A part of the page: where its rules are, how they are named, in which tests they count."""
+
+    name: str
+    title: str
+    rule: str
+    """A regular expression of the names of its rules."""
+    outside: tuple[str, ...] = ()
+    """Folders whose tests do not count: they do not run here."""
+
+    @property
+    def suite(self) -> Path:
+        return Path("tests/conformance") / self.name
+
+    @property
+    def heading(self) -> str:
+        return f"## {self.title}"
+
+    @property
+    def coded(self) -> re.Pattern[str]:
+        """The start of a test's name, other parts' rules first; its own are the group."""
+        return re.compile(rf"^test(?:_[A-Z]\d+a?)*?((?:_(?:{self.rule}))+)(?:_|$)")
+
+    def rules_of(self, test: Test) -> list[str]:
+        found = self.coded.match(test.name)
+        if not found or test.path.startswith(self.outside):
+            return []
+        return found[1].removeprefix("_").split("_")
+
+
+VOICE = Series("voice", "Voice rules", r"V\d+")
+GATEWAY = Series("gateway", "Gateway rules", r"G[1-3]?\d{1,2}a?|T\d{1,2}", ("tests/interop/",))
+"""Three digits at most, the first below 4: G711 and G722 are codecs."""
+SERIES = (VOICE, GATEWAY)
+
+
+@dataclass(frozen=True, slots=True)
+class PartRule:
+    """A line of the rules of a part."""
 
     name: str
     level: str
     title: str
     built: bool = True
     reason: str = ""
+    partly: str = ""
+    """What of a built rule is left for later."""
+
+    @property
+    def series(self) -> str:
+        return self.name[0]
 
     @property
     def number(self) -> int:
-        return int(self.name[1:])
+        return int(self.name[1:].rstrip("a"))
 
     @property
     def needs_test(self) -> bool:
@@ -113,22 +148,34 @@ class VoiceRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
-    """All voice rules in order, their chapters, and whether each is to have its test."""
+class Part:
+    """All rules of a part in order, their chapters, and whether each is to have its test."""
 
-    rules: list[VoiceRule]
+    about: Series
+    rules: list[PartRule]
     chapters: list[dict[str, Any]]
     complete: bool
 
     def tests_of(self, tests: Iterable[Test]) -> dict[str, list[Test]]:
-        """The tests of each rule, those of the voice suite first."""
+        """The tests of each rule, those of the part's suite first."""
         found: dict[str, list[Test]] = {rule.name: [] for rule in self.rules}
-        first = f"{VOICE_SUITE}/"
+        first = f"{self.about.suite}/"
         for test in sorted(tests, key=lambda test: not test.path.startswith(first)):
-            for name in test.voice_rules:
+            for name in self.about.rules_of(test):
                 if name in found:
                     found[name].append(test)
         return found
+
+    def in_chapter(self, chapter: Mapping[str, Any]) -> list[PartRule]:
+        """A chapter may name its series of rules; else it is that of the part's first rule."""
+        series = chapter.get("series", self.rules[0].series)
+        first, last = chapter["first"], chapter["last"]
+        return [r for r in self.rules if r.series == series and first <= r.number <= last]
+
+    def untested(self, tests: Iterable[Test]) -> list[PartRule]:
+        """Built rules without a test, whatever their level."""
+        of_rule = self.tests_of(tests)
+        return [rule for rule in self.rules if rule.built and not of_rule[rule.name]]
 
 
 def collect(root: Path = ROOT) -> list[Test]:
@@ -141,7 +188,7 @@ def collect(root: Path = ROOT) -> list[Test]:
         for node in ast.walk(ast.parse(path.read_text(), str(path))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 test = Test(where, node.name)
-                if test.rules or test.voice_rules:
+                if test.rules or any(series.rules_of(test) for series in SERIES):
                     found.append(test)
     return sorted(set(found), key=lambda test: (not test.in_suite, test.path, test.name))
 
@@ -153,12 +200,12 @@ def load(path: Path = RULES) -> tuple[list[Rule], list[dict[str, Any]], list[dic
     return sorted(rules, key=lambda rule: rule.number), data["chapters"], data.get("catalogue", [])
 
 
-def load_voice(path: Path = VOICE_RULES) -> Voice:
-    """The voice rules."""
-    data = tomllib.loads(path.read_text())
-    rules = [VoiceRule(name, **fields) for name, fields in data["rules"].items()]
-    rules.sort(key=lambda rule: rule.number)
-    return Voice(rules, data["chapters"], data.get("complete", False))
+def load_part(series: Series, root: Path = ROOT) -> Part:
+    """The rules of a part, G1 before G2, G72 before G72a, all G before T."""
+    data = tomllib.loads((root / series.suite / "rules.toml").read_text())
+    rules = [PartRule(name, **fields) for name, fields in data["rules"].items()]
+    rules.sort(key=lambda rule: (rule.series, rule.number, rule.name))
+    return Part(series, rules, data["chapters"], data.get("complete", False))
 
 
 def results_of(reports: Iterable[Path]) -> dict[str, str]:
@@ -195,7 +242,7 @@ def run(tests: Iterable[Test]) -> dict[str, str]:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-n", "2", f"--junitxml={report}"]
         command += ["-m", "not browser and not db and not sip and not slow", *files]
-        subprocess.run(command, cwd=ROOT, check=False, timeout=1800)
+        subprocess.run(command, cwd=ROOT, check=False, timeout=3600)
         return results_of([report]) if report.exists() else {}
 
 
@@ -275,80 +322,99 @@ def _words(name: str, coded: re.Pattern[str] = _CODED) -> str:
     return name[found.end(1) + 1 :] or name if found else name
 
 
-def render_voice(voice: Voice, tests: list[Test], results: Mapping[str, str]) -> str:
-    """The voice part of the page."""
-    of_rule = voice.tests_of(tests)
-    built = [rule for rule in voice.rules if rule.built]
+def render_part(part: Part, tests: list[Test], results: Mapping[str, str]) -> str:
+    """A part of the page."""
+    of_rule = part.tests_of(tests)
+    built = [rule for rule in part.rules if rule.built]
     tested = [rule for rule in built if of_rule[rule.name]]
     functions = {test for found in of_rule.values() for test in found}
     words = {test: results.get(test.key) for test in functions}
     said = ", ".join(f"{list(words.values()).count(word)} {word}" for word in reversed(RANK))
     lines = [
-        VOICE_HEADING,
+        part.about.heading,
         "",
-        f"Tests without a folder are in `{VOICE_SUITE}`.",
+        f"Tests without a folder are in `{part.about.suite}`.",
         "",
         *["| Level | Rules | Built | With a test |", "|---|---|---|---|"],
     ]
-    for level in sorted({rule.level for rule in voice.rules}):
-        counts = [
-            sum(rule.level == level for rule in some) for some in (voice.rules, built, tested)
-        ]
+    for level in sorted({rule.level for rule in part.rules}):
+        counts = [sum(rule.level == level for rule in some) for some in (part.rules, built, tested)]
         lines.append(f"| {level} | {' | '.join(map(str, counts))} |")
     lines += ["", f"Result of {len(functions)} test functions: {said}.", ""]
-    for chapter in voice.chapters:
+    for chapter in part.chapters:
         lines += [f"### {chapter['title']}", "", "| Rule | Level | Subject | Tests | Result |"]
         lines += ["|---|---|---|---|---|"]
-        for rule in voice.rules:
-            if chapter["first"] <= rule.number <= chapter["last"]:
-                lines.append(_voice_row(rule, of_rule[rule.name], results))
+        lines += [
+            _part_row(part, rule, of_rule[rule.name], results) for rule in part.in_chapter(chapter)
+        ]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _voice_row(rule: VoiceRule, tests: list[Test], results: Mapping[str, str]) -> str:
+def _part_row(part: Part, rule: PartRule, tests: list[Test], results: Mapping[str, str]) -> str:
     known = [results[test.key] for test in tests if test.key in results]
-    shown, result = _names(tests, VOICE_SUITE, _CODED_VOICE), summarize(known)
+    shown, result = _names(tests, part.about.suite, part.about.coded), summarize(known)
     if not rule.built:
-        shown, result = f"*later: {rule.reason}*", "-"
+        shown, result = f"*not built: {rule.reason}*", "-"
     elif not tests:
         shown, result = "*no test yet*", "-"
-    return f"| {rule.name} | {rule.level} | {rule.title} | {shown} | {result} |"
+    title = f"{rule.title} (*in part: {rule.partly}*)" if rule.partly else rule.title
+    return f"| {rule.name} | {rule.level} | {title} | {shown} | {result} |"
 
 
-def voice_problems(voice: Voice, tests: list[Test], page: str, fresh: str) -> list[str]:
-    """What `--check` complains about in voice."""
-    of_rule = voice.tests_of(tests)
+def part_problems(part: Part, tests: list[Test], page: str, fresh: str) -> list[str]:
+    """What `--check` complains about in a part."""
+    known = {rule.name for rule in part.rules}
     found = [
         f"{test.path}: {test.name} names {name}, which is no rule"
         for test in tests
-        for name in test.voice_rules
-        if name not in of_rule
+        for name in part.about.rules_of(test)
+        if name not in known
     ]
-    found += [f"{rule.name} is not built and says no reason" for rule in voice.rules
+    found += [f"{rule.name} is not built and says no reason" for rule in part.rules
               if not rule.built and not rule.reason]  # fmt: skip
-    chapters = voice.chapters
-    found += [
-        f"{rule.name} is in no chapter"
-        for rule in voice.rules
-        if not any(chapter["first"] <= rule.number <= chapter["last"] for chapter in chapters)
-    ]
-    if not voice.complete:
+    placed = {rule.name for chapter in part.chapters for rule in part.in_chapter(chapter)}
+    found += [f"{rule.name} is in no chapter" for rule in part.rules if rule.name not in placed]
+    if not part.complete:
         return found
     found += [
         f"{rule.name} ({rule.level}, {rule.title}) has no test"
-        for rule in voice.rules
-        if rule.needs_test and not of_rule[rule.name]
+        for rule in part.untested(tests)
+        if rule.needs_test
     ]
     if _mapping(page) != _mapping(fresh):
-        found.append(f"the voice part of {PAGE.relative_to(ROOT)} is stale: run it with --run")
+        where = PAGE.relative_to(ROOT)
+        found.append(f"the {part.about.name} part of {where} is stale: run it with --run")
     return found
 
 
-def parts_of(page: str) -> tuple[str, str]:
-    """The page's part of the core and that of voice, empty if it has none."""
-    core, heading, voice = page.partition(VOICE_HEADING)
-    return core.rstrip() + "\n", heading + voice
+def report(part: Part, tests: list[Test]) -> list[str]:
+    """How far a part is: its built rules without a test, by name while it is not complete."""
+    functions = sum(bool(part.about.rules_of(test)) for test in tests)
+    built = sum(rule.built for rule in part.rules)
+    missing = part.untested(tests)
+    lines = [
+        f"{part.about.name}: {functions} tests, {len(missing)} of {built} built rules without one, "
+        f"{len(part.rules) - built} not built"
+    ]
+    if not part.complete:
+        for word, some in (
+            ("to be tested", [rule.name for rule in missing if rule.needs_test]),
+            ("need none", [rule.name for rule in missing if not rule.needs_test]),
+        ):
+            lines += [f"  {word}: {' '.join(some)}"] if some else []
+    return lines
+
+
+def parts_of(page: str, series: Iterable[Series] = SERIES) -> dict[str, str]:
+    """The page's parts by name, that of the core as "core"; one it does not have is empty."""
+    found = {"core": page}
+    last = "core"
+    for one in series:
+        before, heading, after = found[last].partition(one.heading + "\n")
+        found[last], found[one.name] = before.rstrip() + "\n", heading + after
+        last = one.name if heading else last
+    return found
 
 
 def _catalogue(
@@ -401,8 +467,7 @@ def problems(
 def _mapping(page: str) -> list[str]:
     """The page without results."""
     lines = [line for line in page.splitlines() if not line.startswith("Result")]
-    rows = "| R", "| V"
-    return [line.rpartition(" | ")[0] if line.startswith(rows) else _plain(line) for line in lines]
+    return [line.rpartition(" | ")[0] if _ROW.match(line) else _plain(line) for line in lines]
 
 
 def _plain(line: str) -> str:
@@ -417,26 +482,26 @@ def main() -> int:
     parser.add_argument("--junit", type=Path, action="append", default=[], metavar="FILE")
     options = parser.parse_args()
     rules, chapters, catalogue = load()
-    voice = load_voice()
+    parts = [load_part(series) for series in SERIES]
     everything = collect()
     tests = [test for test in everything if test.rules]
-    voice_tests = [test for test in everything if test.voice_rules]
     if options.check:
-        core_page, voice_page = parts_of(PAGE.read_text() if PAGE.exists() else "")
+        pages = parts_of(PAGE.read_text() if PAGE.exists() else "")
         fresh = render(rules, chapters, catalogue, tests, {})
-        found = problems(rules, catalogue, tests, core_page, fresh)
-        fresh = render_voice(voice, voice_tests, {})
-        found += voice_problems(voice, voice_tests, voice_page, fresh)
+        found = problems(rules, catalogue, tests, pages["core"], fresh)
+        for part in parts:
+            fresh = render_part(part, everything, {})
+            found += part_problems(part, everything, pages[part.about.name], fresh)
         print("\n".join(found) or f"{len(tests)} tests for {len(rules)} rules; the page is current")
-        untested = sum(not found for found in voice.tests_of(voice_tests).values())
-        print(f"voice: {len(voice_tests)} tests, {untested} of {len(voice.rules)} rules without")
+        for part in parts:
+            print("\n".join(report(part, everything)))
         return 1 if found else 0
     results = run(everything) if options.run else results_of(options.junit)
-    core_page = render(rules, chapters, catalogue, tests, results)
-    PAGE.write_text(f"{core_page}\n{render_voice(voice, voice_tests, results)}")
-    tests = everything
-    failed = sorted(test.key for test in tests if results.get(test.key) == "failed")
-    print(f"wrote {PAGE.relative_to(ROOT)}: {len(tests)} tests, {len(failed)} failed")
+    written = [render(rules, chapters, catalogue, tests, results)]
+    written += [render_part(part, everything, results) for part in parts]
+    PAGE.write_text("\n".join(written))
+    failed = sorted(test.key for test in everything if results.get(test.key) == "failed")
+    print(f"wrote {PAGE.relative_to(ROOT)}: {len(everything)} tests, {len(failed)} failed")
     print("\n".join(failed))
     return 1 if failed else 0
 

@@ -43,6 +43,8 @@ _WATCH = """() => {
       .map((item) => item.textContent).join(" "),
     answer: [...document.querySelectorAll("#captions > [data-role=agent] p")]
       .map((item) => item.textContent).join(" "),
+    answerers: [...document.querySelectorAll("#captions > [data-role=agent]:not([hidden]) .name")]
+      .map((item) => item.textContent),
     entries: document.querySelectorAll("#timeline > li").length,
     status: document.getElementById("status").textContent,
   });
@@ -72,6 +74,7 @@ class Seen:
     agent: bool
     own: str
     answer: str
+    answerers: list[str]
     entries: int
     status: str
 

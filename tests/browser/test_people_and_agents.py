@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +289,7 @@ async def test_people_and_agents_talk_in_one_room(
         browser = await launch(flags=fake_microphone(wav))
         pages[name] = await visit(browser, at=agents, room=Party.room, audio="webrtc")
         await pages[name].call_me(name)
+        await pages[name].watch()
     party = Party(agents, pages)
     last = Round()
 
@@ -314,4 +316,9 @@ async def test_people_and_agents_talk_in_one_room(
         entries = await page.count("agent", 4)
         names = {entry.text: entry.name for entry in entries if entry.role == "agent"}
         assert {name: plain(text) for text, name in names.items()} == AGENTS
+        seen = await page.seen()
+        assert {name for moment in seen for name in moment.answerers} == {*AGENTS}
+        tones = takewhile(lambda moment: not moment.answer, seen)
+        assert not any(moment.agent for moment in tones), "people's sound is no agent's"
+        assert any(moment.agent for moment in seen)
         assert page.errors == []

@@ -18,6 +18,7 @@ from salon.app.middleware import LastResort, SecurityMiddleware, refuse_query
 from salon.app.openapi import describe
 from salon.app.problems import install
 from salon.app.recordings import Recordings
+from salon.app.routes.calls import calls
 from salon.app.routes.effects import effects
 from salon.app.routes.events import events
 from salon.app.routes.identities import identities
@@ -73,6 +74,7 @@ def create_app(
     app.include_router(info(house, gate, AttemptLimiter()))
     recordings = Recordings(settings.recordings)
     for router in (
+        calls(house),
         rooms(house, recordings),
         records(recordings),
         turns(),

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 from salon.app.agents import Agents
+from salon.app.call_desk import CallDesk
+from salon.app.call_parts import CallParts, rights_of_caller
 from salon.app.caller import current_caller
 from salon.app.engines import Engines
 from salon.app.guests import Guests
 from salon.app.house import House, Service
 from salon.app.metrics import Metrics
-from salon.app.records import CallRecords, RoomRecordings
+from salon.app.records import CallRecords
 from salon.app.settings import Settings
 from salon.app.texts import RoomSockets
 from salon.app.transports import add_transports, mailbox_services
 from salon.app.webrtc import WebRtc
-from salon.base import UrlPolicy
 from salon.channels.voice import VoiceChannel
 from salon.channels.websocket import WebSocketChannel
 from salon.core.kit import RoomKit
 from salon.core.memory.locks import InMemoryLockManager
-from salon.gateway import EventBus, Gateway, SessionServices, install_event_bus
+from salon.gateway import EventBus, Gateway, Session, SessionServices, install_event_bus
 from salon.gateway.endpoints import SOCKET_ENDPOINTS
 from salon.gateway.handlers import CallHandler, ControllerHandler
 from salon.gateway.query import CallQuery
 from salon.gateway.room import RoomHandler
-from salon.gateway.sounds import SoundLoader
 from salon.store import make_stores
 from salon.voice.bridge_config import AudioBridgeConfig
 from salon.voice.events import TurnMeasured
-from salon.voice.recorder import RecordingWriter
 from salon.voice.tts.base import VoiceSettings
 from salon.voice.turns import InterruptionStrategy, TurnConfig
 
@@ -59,7 +58,7 @@ def compose(settings: Settings) -> House:
         kit, (texts.channel_id, voice.channel_id, *agents.channel_ids), agents.channel_ids
     )
     records = CallRecords(stores.calls, kit, metrics)
-    disk = _Disk(enabled=settings.recording)
+    parts = CallParts(settings, engines, metrics)
     bus = EventBus()
     turns = _turns(settings)
 
@@ -67,19 +66,33 @@ def compose(settings: Settings) -> House:
         if query.handler == "room":
             door = guests.door(current_caller())
             return RoomHandler(query, kit=kit, channel=voice, door=door, turns=turns)
+        if query.handler == "webhook":
+            return parts.webhook_handler()
         return ControllerHandler()
+
+    def ended(session: Session) -> None:
+        records.ended(session)
+        parts.ended(session)
 
     services = SessionServices(
         engine=engines.voice,
         bus=bus,
-        sounds=SoundLoader(roots=(settings.data_dir / "media",), policy=UrlPolicy()),
+        sounds=parts.sounds,
         handler_for=handler_for,
-        recorder_for=RoomRecordings(settings.recordings, disk.writer).recorder_for,
+        recorder_for=parts.recorders.recorder_for,
         on_answered=records.answered,
-        on_ended=records.ended,
+        on_ended=ended,
         on_measured=lambda turn: _measure(metrics, turn),
+        pcm_out_rate=settings.pcm_out_rate,
+        companions=parts.companions,
+        actions=parts.bridges.actions(),
+        rights_for=rights_of_caller,
+        invite_timeout=settings.invite_timeout,
+        early_seconds=settings.early_seconds,
+        voices=parts.voices,
+        ears=parts.ears,
     )
-    gateway = Gateway(services, max_calls=settings.max_calls)
+    gateway = Gateway(services, max_calls=settings.max_calls, unique_ids=settings.unique_call_ids)
     webrtc = WebRtc(settings, engines.ticker, metrics)
     house = House(
         settings=settings,
@@ -88,10 +101,11 @@ def compose(settings: Settings) -> House:
         rooms=guests,
         gateway=gateway,
         texts=RoomSockets(guests, texts),
+        desk=CallDesk(gateway.get, bus, parts.voices, parts.files.list),
         describe_agent=lambda: agents.info,
         describe_engines=lambda: engines.describe() | {"webrtc": webrtc.describe()},
         stages=(
-            *_stages(kit, agents, engines, records, gateway, webrtc, bus, disk),
+            *_stages(kit, agents, engines, records, gateway, webrtc, bus, parts),
             mailbox_services(settings, kit),
         ),
     )
@@ -114,26 +128,6 @@ def _turns(settings: Settings) -> TurnConfig:
     )
 
 
-class _Disk:
-    """The thread that writes recordings, while the server runs."""
-
-    def __init__(self, *, enabled: bool) -> None:
-        self._enabled = enabled
-        self._thread: RecordingWriter | None = None
-
-    def writer(self) -> RecordingWriter | None:
-        return self._thread
-
-    async def open(self) -> None:
-        if self._enabled:
-            self._thread = RecordingWriter()
-
-    async def close(self) -> None:
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.close()
-
-
 def _stages(
     kit: RoomKit,
     agents: Agents,
@@ -142,7 +136,7 @@ def _stages(
     gateway: Gateway,
     webrtc: WebRtc,
     bus: EventBus,
-    disk: _Disk,
+    parts: CallParts,
 ) -> tuple[tuple[Service, ...], ...]:
     """What is opened one after the other; closed the other way round."""
     forget = []
@@ -171,10 +165,11 @@ def _stages(
         (
             Service("store and rooms", kit.open, kit.close, close_timeout=10.0),
             *agents.services(),
-            Service("recordings", disk.open, disk.close, close_timeout=10.0),
+            *parts.first(),
         ),
         (
             *engines.services(),
+            *parts.services(),
             Service("WebRTC", webrtc.open, webrtc.close),
             Service("call log", records.recover, records.close),
         ),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
+import json
 from collections.abc import Callable
 from difflib import get_close_matches
 
@@ -10,6 +13,10 @@ from salon.app.metrics import Metrics
 from salon.app.settings import Settings
 from salon.base import ConfigurationError, SalonError
 from salon.core.ports.ai import AIProvider
+from salon.gateway.ears import Ears
+from salon.gateway.providers import Providers
+from salon.gateway.speech_cache import SpeechCache
+from salon.gateway.voices import Voices
 from salon.providers.house import HouseAgent
 from salon.transport.ticker import Ticker
 from salon.voice.engine import VoiceEngine
@@ -41,6 +48,9 @@ class Engines:
         self.ticker = Ticker()
         self.stt = _recognizer(settings)
         self.tts = _synthesizer(settings)
+        self.providers = Providers()
+        """What calls may name beside these."""
+        self._house = _fingerprint(settings)
         self.vad_note = ""
         hints = agent.speech_hints()
         self.voice = VoiceEngine(
@@ -66,9 +76,20 @@ class Engines:
             self.vad_note = str(error)
         return BatchedVad(model, on_batch=lambda size, _seconds: metrics.vad_batch(size))
 
+    def voices(self, cache: SpeechCache | None = None) -> Voices:
+        """What calls speak with; texts that come whole go through `cache`."""
+        return Voices(self.voice, self.providers, cache, house=self._house)
+
+    def ears(self) -> Ears:
+        """What calls are heard with."""
+        return Ears(self.voice, self.providers)
+
     def services(self) -> tuple[Service, ...]:
         """To be opened together, before anything that listens or speaks."""
-        made = [Service("media clock", self._start_clock, self._stop_clock)]
+        made = [
+            Service("media clock", self._start_clock, self._stop_clock),
+            Service("speech providers of calls", self._nothing, self.providers.close),
+        ]
         stt, tts = self.stt, self.tts
         if stt is not None:
             made.append(
@@ -89,6 +110,9 @@ class Engines:
                 )
             )
         return tuple(made)
+
+    async def _nothing(self) -> None:
+        """They start when a call needs them."""
 
     async def _start_clock(self) -> None:
         self.voice.start()
@@ -138,6 +162,23 @@ class Engines:
         if isinstance(self._agent, HouseAgent):
             return HOUSE_NOTE
         return "" if self._agent.model_name else "your code"
+
+
+def register_providers(providers: Providers, where: str) -> None:
+    """Call ``module:function`` with the providers, so that it registers its own.
+    `ConfigurationError` if there is no such function."""
+    module, _, name = where.partition(":")
+    try:
+        register = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(f"no speech providers at {where!r}: {error}") from error
+    register(providers)
+
+
+def _fingerprint(settings: Settings) -> str:
+    """Stands for what the sound of the server's own voice depends on."""
+    parts = [settings.tts, settings.tts_voice, settings.tts_base_url, settings.tts_model]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def wrong_voice(voice: str | None, engine: TextToSpeech) -> ConfigurationError | None:

@@ -8,11 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from salon.app.call_desk import CallDesk
 from salon.app.crowd import Crowd
 from salon.app.intake import Intakes
 from salon.app.metrics import Metrics
 from salon.app.settings import Settings
 from salon.app.tail import Tails
+from salon.app.upgrade import upgrading
 from salon.base import LOCAL, Principal, SalonError
 from salon.core.kit import RoomKit
 from salon.models import AgentResponsePolicy, Room, RoomTimers
@@ -123,6 +125,8 @@ class House:
     texts: TextSockets
     describe_agent: Callable[[], AgentInfo]
     describe_engines: Callable[[], Mapping[str, EngineInfo]]
+    desk: CallDesk | None = None
+    """What HTTP may ask of live calls; without one there are none."""
     stages: tuple[tuple[Service, ...], ...] = ()
     """Opened one stage after the other, the services of a stage together; closed the other way."""
     ready: bool = False
@@ -138,7 +142,8 @@ class House:
         """The gateway's word on an upgrade, while the house is open."""
         if not self.ready:
             return Refusal(503, "not ready", {"Retry-After": "5"})
-        return self.gateway.acceptor(request)
+        with upgrading(request, default_handler=self.settings.call_handler) as judged:
+            return self.gateway.acceptor(judged)
 
     async def open(self) -> None:
         """Start everything; idempotent. If a required part fails, what runs is closed and its
@@ -162,12 +167,12 @@ class House:
         self.draining = True
         self.ready = False
         await self.gateway.drain(timeout)
-        self.tails.close()
+        self._let_readers_go()
 
     async def close(self) -> None:
         """Close everything that was started, newest first; bounded in time, idempotent."""
         self.ready = False
-        self.tails.close()
+        self._let_readers_go()
         while self._opened:
             service = self._opened.pop()
             try:
@@ -177,6 +182,11 @@ class House:
                 _log.warning("%s did not close in %g s", service.name, service.close_timeout)
             except Exception:  # noqa: BLE001 - the others have to be closed as well
                 _log.exception("%s failed to close", service.name)
+
+    def _let_readers_go(self) -> None:
+        self.tails.close()
+        if self.desk is not None:
+            self.desk.readers.close()
 
     async def _start(self, service: Service) -> None:
         try:

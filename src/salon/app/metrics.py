@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -88,6 +88,9 @@ class Metrics:
         self._bodies = Counter(
             "salon_http_bodies_refused", "Bodies not awaited longer", ["status"], registry=own
         )
+        self._parts = Gauge(
+            "salon_call_parts", "What goes along with calls, since start", ["kind"], registry=own
+        )
 
     def watch_calls(self, calls: Callable[[], int], max_calls: int) -> None:
         """Ask `calls` for the number of calls whenever it is wanted."""
@@ -147,6 +150,11 @@ class Metrics:
     def watch_detector(self, dropped: Callable[[], int]) -> None:
         """Ask `dropped` for the number of samples lost whenever it is wanted."""
         self._unheard.set_function(dropped)
+
+    def watch_call_parts(self, figures: Mapping[str, Callable[[], int]]) -> None:
+        """Ask for each figure whenever it is wanted; the names come from this program."""
+        for kind, figure in figures.items():
+            self._parts.labels(kind).set_function(figure)
 
     def render(self) -> bytes:
         """The text that Prometheus reads."""

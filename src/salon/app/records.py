@@ -14,8 +14,9 @@ from salon.core.lanes import Lanes
 from salon.core.ports.calls import CallLog, CallRecord
 from salon.gateway import Session
 from salon.gateway.options import CallOption
+from salon.gateway.recording import SENDER, CallRecordings, rate_of
 from salon.models import ChannelType, EventSource, EventType, RoomEvent, SystemContent
-from salon.voice.recorder import RecordingWriter, StereoRecorder
+from salon.voice.recorder import PTIME_MS, RecordingWriter, StereoRecorder
 
 _log = logging.getLogger("salon.app.records")
 
@@ -81,22 +82,54 @@ def _cut_note(room_id: str, record: CallRecord) -> RoomEvent:
 
 
 class RoomRecordings:
-    """Makes the recorder of a call in a room: ``<root>/<room>/<time>-<call>.wav``."""
+    """Makes the recorder of a call in a room: ``<root>/<room>/<time>-<call>.wav``, if `enabled`."""
 
-    def __init__(self, root: Path, writer: Callable[[], RecordingWriter | None]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        writer: Callable[[], RecordingWriter | None],
+        *,
+        enabled: bool = True,
+    ) -> None:
         self._root = root
         self._writer = writer
+        self._enabled = enabled
+        self.failed = 0
+        """Recordings that could not be begun."""
 
     def recorder_for(self, session: Session, option: CallOption) -> StereoRecorder | None:
-        """The recorder, or None outside rooms or if the disk refuses."""
-        del option
-        writer = self._writer()
+        """The recorder, or None outside rooms or if the disk refuses. Of the call's own `recorder`
+        option the rate and the period count (G66), but not the name."""
+        writer = self._writer() if self._enabled else None
         if session.room_id is None or writer is None:
             return None
+        asked = option.recorder
         name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{safe_name(session.id)[:40]}-{new_id()[:6]}.wav"
         try:
             folder = resolve_below(self._root, safe_name(session.room_id))
-            return StereoRecorder(folder / name, writer)
+            return StereoRecorder(
+                folder / name,
+                writer,
+                rate=rate_of(asked),
+                ptime_ms=(asked.ptime if asked is not None else 0) or PTIME_MS,
+                on_trouble=lambda text: session.error(SENDER, text),
+            )
         except (OSError, PolicyError) as error:
+            self.failed += 1
             _log.error("call %s is not recorded: %s", session.id, error)
             return None
+
+
+class Recorders:
+    """Who records a call: its room, if it is in one or goes to one, so that what is kept of a room
+    lies in one place; else the call's own option decides."""
+
+    def __init__(self, rooms: RoomRecordings, calls: CallRecordings) -> None:
+        self._rooms = rooms
+        self._calls = calls
+
+    def recorder_for(self, session: Session, option: CallOption) -> StereoRecorder | None:
+        """The recorder, or None; `RecordingError` if what was asked for can't be had."""
+        if session.query.handler == "room" or session.room_id is not None:
+            return self._rooms.recorder_for(session, option)
+        return self._calls.recorder_for(session, option)

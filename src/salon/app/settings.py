@@ -1,4 +1,5 @@
-"""Everything that can be set from outside: flags over environment over `.env` over defaults."""
+"""Everything that can be set from outside: flags over environment over `.env` over a
+configuration file over defaults."""
 
 # ruff: noqa: RUF009 - `setting` makes a dataclass field, not a shared default
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from salon.app import variables as var
+from salon.app.call_settings import CallSettings
+from salon.app.config_file import Config, read_config
 from salon.app.settings_check import check
 from salon.app.variables import MailServer, Variable, setting, variables_of
 from salon.base import BrowserPolicy, ConfigurationError, MissingExtraError, is_loopback
@@ -24,11 +27,14 @@ if TYPE_CHECKING:
 MIN_KEY = 16
 """Shortest API key that is accepted, in characters."""
 
+_NOT_WHOLE = frozenset({"call_records"})
+"""Only parts of these values are secret."""
+
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(CallSettings):
     """The settings of one server; frozen. `load_settings` reads them from outside.
 
     `ConfigurationError` if they contradict each other, among others if the server would listen
@@ -356,6 +362,26 @@ class Settings:
         return self.data_dir / "recordings"
 
     @property
+    def media(self) -> Path:
+        """Folder of the sounds that calls may name."""
+        return self.data_dir / "media"
+
+    @property
+    def media_cache(self) -> Path:
+        """Folder of speech and sounds kept ready."""
+        return self.media_cache_dir or self.data_dir / "mediacache"
+
+    @property
+    def call_recordings(self) -> Path:
+        """Folder of the recordings that calls ask for."""
+        return self.call_recordings_dir or self.data_dir / "call-recordings"
+
+    @property
+    def events(self) -> Path:
+        """Folder of the events files of calls."""
+        return self.call_events_dir or self.data_dir / "events"
+
+    @property
     def database_url(self) -> str:
         """SQLAlchemy URL of the store."""
         if self.store_url is not None:
@@ -372,9 +398,14 @@ class Settings:
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret value, for whoever has to keep them out of something."""
-        found = [getattr(self, item.field) for item in VARIABLES if item.secret]
+        found = [
+            getattr(self, item.field)
+            for item in VARIABLES
+            if item.secret and item.field not in _NOT_WHOLE
+        ]
         found += [server.credential for server in self.ice_servers]
         found += [key for _, key in self.organization_keys]
+        found += self.call_secrets()
         for server in (self.smtp_url, self.imap_url):
             found += [server.password, server.written] if server is not None else []
         texts = (item if isinstance(item, str) else _text(item) for item in found)
@@ -398,8 +429,9 @@ def load_settings(
 ) -> Settings:
     """Read the settings from outside.
 
-    `environ` (default: the process's environment) wins over `env_file`, `overrides` (by field
-    name; None means not given) win over both. Raises `ConfigurationError`.
+    `environ` (default: the process's environment) wins over `env_file`, that over the configuration
+    file they or `overrides` name, `overrides` (by field name; None means not given) win over all.
+    Raises `ConfigurationError`.
     """
     sources = [os.environ if environ is None else environ]
     if env_file is not None and env_file.is_file():
@@ -411,6 +443,11 @@ def load_settings(
             if name is not None:
                 values[variable.field] = variable.read(source[name], name)
                 break
+    config = Config()
+    file = (overrides or {}).get("config") or values.get("config")
+    if file is not None:
+        config = read_config(Path(file), VARIABLES)
+        values = config.values | values
     known = {item.name for item in fields(Settings)}
     for key, value in (overrides or {}).items():
         if key not in known:
@@ -418,7 +455,8 @@ def load_settings(
         if value is not None:
             values[key] = value
     seen = (name for source in sources for name in source)
-    return Settings(**values, warnings=tuple(unknown_variables(seen)))
+    odd = (*config.warnings, *unknown_variables(seen))
+    return Settings(**values, warnings=odd)
 
 
 def read_env_file(file: Path) -> dict[str, str]:

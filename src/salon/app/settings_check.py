@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def check(settings: Settings) -> None:
     """Raises `ConfigurationError` that names the variables."""
-    for part in (_exposure, _keys, _tls, _transports, _engines, _files):
+    for part in (_exposure, _keys, _tls, _transports, _engines, _calls, _files):
         part(settings)
 
 
@@ -80,6 +80,13 @@ def _engines(settings: Settings) -> None:
             raise ConfigurationError(
                 f"SALON_{kind}='openai' needs SALON_{kind}_BASE_URL, e.g. https://api.openai.com/v1"
             )
+
+
+def _calls(settings: Settings) -> None:
+    if settings.call_handler == "webhook" and not settings.call_webhook_urls:
+        raise ConfigurationError("SALON_CALL_HANDLER='webhook' needs SALON_CALL_WEBHOOK_URLS")
+    if settings.call_webhook_secret is not None and not settings.call_webhook_urls:
+        raise ConfigurationError("SALON_CALL_WEBHOOK_SECRET needs SALON_CALL_WEBHOOK_URLS")
 
 
 def _files(settings: Settings) -> None:

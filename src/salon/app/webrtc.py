@@ -38,6 +38,15 @@ def codec_installed(encoding: str) -> bool:
     return True
 
 
+def formats(codecs: tuple[str, ...]) -> tuple[str, ...]:
+    """What may be agreed on: of `codecs`, or of all, what can be coded here."""
+    return tuple(
+        item
+        for item in PeerOptions().formats
+        if (not codecs or item.lower().replace("-", "_") in codecs) and codec_installed(item)
+    )
+
+
 class WebRtc:
     """Chooses the carrier when the server opens; without one the endpoint refuses with the reason
     (G286)."""
@@ -67,7 +76,7 @@ class WebRtc:
         options = PeerOptions(
             ice_servers=self._settings.ice_servers,
             external_ip=self._settings.external_ip,
-            formats=tuple(item for item in PeerOptions().formats if codec_installed(item)),
+            formats=formats(self._settings.codecs),
         )
         self._metrics.webrtc_carrier(stock=carrier.degraded)
         self._calls = WebRtcCalls(

@@ -16,12 +16,14 @@ from salon.base.ids import IdFactory, new_id, new_session_id
 from salon.base.policy import UrlPolicy, is_loopback, resolve_below, safe_name
 from salon.base.principal import LOCAL, Principal
 from salon.base.redaction import MASK, redact, redact_text
-from salon.base.tasks import TaskScope, unbroken
+from salon.base.tasks import RAISED, Begun, TaskScope, at_once, is_at_once, unbroken, within
 
 __all__ = [
     "LOCAL",
     "MASK",
+    "RAISED",
     "SYSTEM_CLOCK",
+    "Begun",
     "BrowserPolicy",
     "Clock",
     "ConfigurationError",
@@ -37,6 +39,8 @@ __all__ = [
     "TaskScope",
     "UnavailableError",
     "UrlPolicy",
+    "at_once",
+    "is_at_once",
     "is_loopback",
     "new_id",
     "new_session_id",
@@ -45,4 +49,5 @@ __all__ = [
     "resolve_below",
     "safe_name",
     "unbroken",
+    "within",
 ]

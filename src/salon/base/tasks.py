@@ -4,12 +4,77 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any, Final, Generic, TypeVar
 
 _log = logging.getLogger("salon.base.tasks")
 
+RAISED: Final = (Exception, asyncio.CancelledError)
+"""What other people's code may raise where it is called. A plain call is cancelled by nobody: a
+cancellation that comes out of one is a failure like any other."""
+
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def at_once(function: F) -> F:
+    """Says of an async function that it never waits: nothing comes between its first step and its
+    last, no cancellation either. What overrides it makes no such promise."""
+    function.__dict__["salon_at_once"] = True
+    return function
+
+
+def is_at_once(function: Callable[..., Any]) -> bool:
+    """Whether a function, or the function of a method, is marked so."""
+    return getattr(function, "salon_at_once", None) is True
+
+
+class Begun(Generic[T]):
+    """Work as far as it goes without waiting, in the caller's own task. If that is its end, `over`
+    is true and `result` is there; else await it for the rest. So a limit on its time, or whatever
+    else only a wait needs, costs nothing where there is none. What `work` raises by then rises
+    here."""
+
+    __slots__ = ("_first", "_steps", "over", "result")
+
+    result: T
+
+    def __init__(self, work: Awaitable[T]) -> None:
+        self._steps = work.__await__()
+        self.over = False
+        try:
+            self._first = next(self._steps)
+        except StopIteration as end:
+            self.over = True
+            self.result = end.value
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        if self.over:
+            return self.result
+        steps, waits_for = self._steps, self._first
+        while True:
+            try:
+                yield waits_for
+            except GeneratorExit:
+                steps.close()
+                raise
+            except BaseException as error:  # noqa: BLE001 - for the work to take
+                try:
+                    waits_for = steps.throw(error)
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return]
+            else:
+                return (yield from steps)
+
+
+async def within(seconds: float, work: Awaitable[T]) -> T:
+    """The result of `work`; `TimeoutError` if it is not there after so long. Work that does not
+    wait needs no timer."""
+    begun = Begun(work)
+    if begun.over:
+        return begun.result
+    async with asyncio.timeout(seconds):
+        return await begun
 
 
 class TaskScope:

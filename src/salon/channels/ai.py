@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from salon.channels.ai_prepared import Heard, PreparationCounts, Preparations, q
 from salon.channels.ai_prompt import (
     catch_up,
     is_called,
-    message_of,
     name_of,
     reach_notes,
     reach_of,
@@ -23,6 +23,7 @@ from salon.channels.ai_prompt import (
     view_of,
     words_of,
 )
+from salon.channels.ai_told import Told
 from salon.channels.ai_tools import Serve, ToolHandler, Toolset, TurnTools, serving, tool_spec
 from salon.core.kit import RoomKit
 from salon.core.memory.window import SlidingWindowMemory
@@ -40,7 +41,7 @@ from salon.core.ports.ai import (
 )
 from salon.core.ports.channel import Channel
 from salon.core.ports.memory import MemoryProvider
-from salon.core.telemetry import current_span
+from salon.core.telemetry import NO_SPAN, current_span
 from salon.models import (
     NO_OUTPUT,
     AgentResponsePolicy,
@@ -61,6 +62,8 @@ from salon.tools import HumanInputToolHandler
 __all__ = ["AIChannel", "Respond"]
 
 Respond = Literal["always", "addressed"]
+CLOSE_S = 5.0
+"""What is plugged in has so long to close."""
 CHARS_PER_TOKEN = 4
 """How long a token is taken to be, where nobody counts them."""
 
@@ -75,7 +78,7 @@ class _Turn:
 
 
 class AIChannel(Channel):
-    """One agent; it serves any number of rooms and keeps nothing of any.
+    """One agent; it serves any number of rooms and keeps nothing of any but what it was told last.
 
     `name` is how people see it. `provider` answers, or `fallback_provider` if it fails before its
     first word. `system_prompt`, `temperature`, `max_tokens` and `thinking_budget` may be overridden
@@ -149,6 +152,7 @@ class AIChannel(Channel):
         self._hooks = TurnHooks()
         self._human = HumanInput(human_input_handler, self._hooks, channel_id)
         self._preparations = Preparations(channel_id)
+        self._told = Told(channel_id)
 
     needs_provider = True
     """Whether it can't be made without somebody who answers."""
@@ -185,17 +189,22 @@ class AIChannel(Channel):
     async def on_room_detached(self, room_id: str) -> None:
         self._human.end(room_id, DETACHED)
         self._preparations.end(room_id)
+        self._told.forget(room_id)
 
     def on_room_ended(self, room_id: str, how: str) -> None:
         self._human.end(room_id, ROOM_ENDED.format(how))
         self._preparations.end(room_id)
+        self._told.forget(room_id)
 
     async def close(self) -> None:
+        self._told.clear()
         async with AsyncExitStack() as all_of_it:  # even if one of them fails
-            parts = (self._fallback, self._provider, self._memory, self._hooks, self._human)
-            for part in (*parts, self._preparations):
-                if part is not None:
-                    all_of_it.push_async_callback(part.close)
+            for foreign in (self._fallback, self._provider, self._memory):
+                if foreign is not None:
+                    all_of_it.push_async_callback(_close, foreign)
+            for own in (self._hooks, self._human, self._preparations):
+                if own is not None:
+                    all_of_it.push_async_callback(own.close)
 
     async def deliver(
         self, event: RoomEvent, binding: ChannelBinding, context: RoomContext
@@ -231,13 +240,17 @@ class AIChannel(Channel):
     def _superseded(self, event: RoomEvent, context: RoomContext) -> bool:
         """The same voice went on talking before its answer began: the later words get the answer,
         with the earlier ones in the history."""
-        return bool(event.metadata.get("spoken")) and any(
-            later.index > event.index
-            and later.metadata.get("spoken")
-            and later.source.participant_id == event.source.participant_id
-            and self._answers(later)
-            for later in history_for(self.channel_id, context.recent_events, context.bindings)
-        )
+        if not event.metadata.get("spoken"):
+            return False
+        later = [
+            item
+            for item in context.recent_events
+            if item.index > event.index
+            and item.metadata.get("spoken")
+            and item.source.participant_id == event.source.participant_id
+            and self._answers(item)
+        ]
+        return bool(later and history_for(self.channel_id, later, context.bindings))
 
     # -- before it is asked -----------------------------------------------------------------------
 
@@ -323,6 +336,8 @@ class AIChannel(Channel):
         if before.blocked:
             return None
         request = await self._request(before.payload, turn.binding, turn.context)
+        if not self._hooks.wants(HookTrigger.BEFORE_AI_GENERATION, room_id):
+            return request
         payload = AIGenerationEvent(
             ai_context=request,
             channel_id=self.channel_id,
@@ -345,16 +360,16 @@ class AIChannel(Channel):
         view = view_of(self.channel_id, event, context)
         memory = await self._memory.retrieve(event.room_id, event, view, channel_id=self.channel_id)
         told = [past for past in memory.events if past.id != event.id]
-        history = (message_of(past, self.channel_id, context) for past in told)
+        history = self._told.messages(told, context)
         name = name_of(event, context)
         asked = AIMessage("user", words_of(event.content), name, metadata=event.metadata)
         reach = reach_of(event, binding, context)
-        missed = self._missed(event, view, {past.id for past in told})
+        missed = self._missed(event, view, told)
         notes = [*reach_notes(reach, spoken=spoken), *([missed] if missed else []), *memory.notes]
         prompt = self._prompt(own)
         return AIContext(
             room_id=event.room_id,
-            messages=[*memory.messages, *(item for item in history if item is not None), asked],
+            messages=[*memory.messages, *history, asked],
             system_prompt="\n\n".join([*([prompt] if prompt else []), *notes]) or None,
             tools=self._tools.offered(
                 [*self._human.specs, *(tool_spec(item) for item in own.get("tools") or ())]
@@ -378,11 +393,18 @@ class AIChannel(Channel):
         prompt: str | None = own.get("system_prompt", self._system_prompt)
         return prompt
 
-    def _missed(self, event: RoomEvent, view: RoomContext, told: set[str]) -> str | None:
+    def _missed(self, event: RoomEvent, view: RoomContext, told: Iterable[RoomEvent]) -> str | None:
         """A note on what was said without asking it since it last spoke (R93)."""
-        past = [item for item in view.recent_events if item.index < event.index]
-        own = [n for n, item in enumerate(past) if item.source.channel_id == self.channel_id]
-        since = past[own[-1] + 1 :] if own else past
+        since: list[RoomEvent] = []
+        own = False
+        for item in reversed(view.recent_events):
+            if item.index < event.index:
+                own = item.source.channel_id == self.channel_id
+                if own:
+                    break
+                since.append(item)
+        if not since:
+            return None
         quiet = view.room.agent_response_policy is AgentResponsePolicy.ADDRESSED_ONLY
         unasked = [
             item
@@ -390,8 +412,8 @@ class AIChannel(Channel):
             if words_of(item.content).strip()
             and not (self._answers(item) and not (quiet and _unaddressed_agent(item)))
         ]
-        more = not own and bool(past) and len(view.recent_events) >= self.context_events > 0
-        return catch_up(unasked, told, more=more)
+        more = not own and len(view.recent_events) >= self.context_events > 0
+        return catch_up(unasked, {past.id for past in told}, more=more)
 
     def _guarded(self, serve: Serve, offered: Iterable[AITool], room_id: str) -> TurnTools:
         """Tools with the hooks of a room around them."""
@@ -413,9 +435,12 @@ class AIChannel(Channel):
 
     async def _completed(self, report: LoopReport, text: str, room_id: str, seconds: float) -> None:
         """Keep what the answer leaves besides its words, and tell that it is over (R66)."""
-        await self._hooks.keep(report.tasks, report.observations)
+        if report.tasks or report.observations:
+            await self._hooks.keep(report.tasks, report.observations)
         usage = report.facts.get("usage")
         self._measured(report, usage, seconds)
+        if not self._hooks.wants(HookTrigger.ON_AI_RESPONSE, room_id):
+            return
         event = AIResponseEvent(
             channel_id=self.channel_id,
             response_content=text,
@@ -433,6 +458,8 @@ class AIChannel(Channel):
     def _measured(self, report: LoopReport, usage: Any, seconds: float) -> None:
         """Describe the answer to the span that it belongs to (R261)."""
         span = current_span()
+        if span is NO_SPAN:
+            return
         tokens = usage if isinstance(usage, Mapping) else {}
         facts = {
             "provider": self.provider_name,
@@ -447,6 +474,16 @@ class AIChannel(Channel):
                 span.set_attribute(key, value)
         told = {"channel_id": self.channel_id, "provider": self.provider_name}
         span.metric("salon.ai.duration", seconds * 1000, unit="ms", attributes=told)
+
+
+async def _close(part: Any) -> None:
+    """`TimeoutError` for a part that hangs."""
+    try:
+        async with asyncio.timeout(CLOSE_S):
+            await part.close()
+    except TimeoutError as error:
+        name = type(part).__name__
+        raise TimeoutError(f"{name} did not close within {CLOSE_S:g} s") from error
 
 
 def _unaddressed_agent(event: RoomEvent) -> bool:

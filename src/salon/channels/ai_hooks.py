@@ -43,6 +43,10 @@ class TurnHooks:
         except RoomNotFoundError:
             return HookOutcome(payload, blocked=True, reason=ROOM_ENDED.format("deleted"))
 
+    def wants(self, trigger: HookTrigger, room_id: str) -> bool:
+        """Whether `run` would ask or tell anybody."""
+        return self.kit is not None and self.kit.hooks.wants(trigger, room_id)
+
     async def tell(self, trigger: HookTrigger, room_id: str, payload: Any) -> None:
         """Tell the ASYNC hooks of a SYNC trigger how it ended; nobody waits for them."""
         kit, observers = self.kit, self._observers

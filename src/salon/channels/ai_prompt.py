@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
+from salon.core.copying import altered
 from salon.core.permissions import history_for, may_deliver, targets
 from salon.core.ports.ai import AIMessage, AIThinkingPart
 from salon.core.transcoding import transcode
@@ -44,17 +44,17 @@ def view_of(reader: str, event: RoomEvent, context: RoomContext) -> RoomContext:
     own answers since (R80, R236), but not to this: when it answers anew, the question is the last
     word."""
     seen = history_for(reader, context.recent_events, context.bindings)
-    answers = _followed(event, context.recent_events)
-    return replace(
-        context,
-        recent_events=tuple(
+    index = event.index
+    if any(past.index >= index and past.id != event.id for past in seen):
+        answers = _followed(event, context.recent_events)
+        seen = tuple(
             past
             for past in seen
             if past.id == event.id
-            or past.index < event.index
+            or past.index < index
             or (past.source.channel_id == reader and past.id not in answers)
-        ),
-    )
+        )
+    return RoomContext(context.room, context.bindings, context.participants, seen)
 
 
 def _followed(event: RoomEvent, later: Iterable[RoomEvent]) -> set[str]:
@@ -135,11 +135,12 @@ def reach_of(event: RoomEvent, own: ChannelBinding, context: RoomContext) -> Cha
     fallback, and the smallest length, since nobody should get half an answer. The rest is what the
     channel of whoever asked can do, or else the first.
     """
-    answer = event.model_copy(
-        update={
-            "source": event.source.model_copy(update={"channel_id": own.channel_id}),
+    answer = altered(
+        event,
+        {
+            "source": altered(event.source, {"channel_id": own.channel_id}),
             "visibility": event.response_visibility or "all",
-        }
+        },
     )
     reached = [
         binding
@@ -151,11 +152,12 @@ def reach_of(event: RoomEvent, own: ChannelBinding, context: RoomContext) -> Cha
     asker = next((b for b in reached if b.channel_id == event.source.channel_id), reached[0])
     lengths = [b.capabilities.max_length for b in reached if b.capabilities.max_length]
     media = [ChannelMediaType(kind) for b in reached for kind in b.capabilities.media_types]
-    return asker.capabilities.model_copy(
-        update={
+    return altered(
+        asker.capabilities,
+        {
             "max_length": min(lengths, default=None),
             "media_types": list(dict.fromkeys(media)),
-        }
+        },
     )
 
 

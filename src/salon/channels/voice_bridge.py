@@ -56,6 +56,8 @@ class VoiceBridge:
         self._rooms: dict[str, dict[Caller, _Link | None]] = {}
         """Callers by room, in the order in which they came; None for one the bridge has no place
         for."""
+        self._still: set[str] = set()
+        """Rooms in which nobody is bridged for now."""
         self._linked = 0
         self._asking: dict[Caller, _Asking] = {}
         self.dropped = 0
@@ -86,6 +88,22 @@ class VoiceBridge:
             room[outside] = _Link()
         self._arrange(caller.room_id)
 
+    def suspend(self, room_id: str) -> None:
+        """Carry no sound in a room until `resume`; idempotent."""
+        if room_id in self._rooms:
+            self._still.add(room_id)
+            self._arrange(room_id)
+
+    def resume(self, room_id: str) -> None:
+        """Carry sound there again; what was said before is not heard. Idempotent."""
+        if room_id not in self._still:
+            return
+        self._still.discard(room_id)
+        for caller, link in self._rooms.get(room_id, {}).items():
+            if link is not None:
+                self._add(caller, link.prime)
+        self._arrange(room_id)
+
     def close(self) -> None:
         """Bridge nobody any more; idempotent."""
         for room in self._rooms.values():
@@ -105,13 +123,15 @@ class VoiceBridge:
         """Listen to those who are not alone."""
         room = self._rooms.get(room_id, {})
         members = {caller: link for caller, link in room.items() if link is not None}
+        bridged = len(members) > 1 and room_id not in self._still
         for caller, link in members.items():
-            if len(members) > 1:
+            if bridged:
                 self._connect(caller, link)
             else:
                 self._unlink(caller, link)
         if not room:
             self._rooms.pop(room_id, None)
+            self._still.discard(room_id)
         if self._linked and self._tick is None:
             self._tick = self._ticker.add(self.bridge.tick, phase=Phase.MIX)
         elif not self._linked and self._tick is not None:

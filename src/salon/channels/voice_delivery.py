@@ -121,13 +121,17 @@ class VoiceDelivery:
         )
 
     async def say(self, caller: Caller, text: str, voice: str | None) -> None:
-        """Words for one caller alone, as BEFORE_TTS leaves them."""
+        """Words for one caller alone, as BEFORE_TTS leaves them. `TypeError` for no text."""
+        if not isinstance(text, str):
+            raise TypeError(f"text is {type(text).__name__}, not str")
         outcome = await self._hooks.ask(HookTrigger.BEFORE_TTS, caller.room_id, text, caller)
         if not outcome.blocked and outcome.payload.strip():
-            said = Said(caller.room_id, new_id(), self._channel_id, (caller,), voice=voice)
+            said = Said(
+                caller.room_id, new_id(), self._channel_id, (caller,), private=True, voice=voice
+            )
             await self._agents.speak(said, _once(outcome.payload))
 
     async def play(self, caller: Caller, samples: Samples, text: str) -> None:
         """Ready sound for one caller alone."""
-        said = Said(caller.room_id, new_id(), self._channel_id, (caller,))
+        said = Said(caller.room_id, new_id(), self._channel_id, (caller,), private=True)
         await self._agents.play(said, samples, text)

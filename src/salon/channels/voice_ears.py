@@ -102,6 +102,13 @@ class Ears:
         """Listen to a caller without a detector, if that is how the channel listens."""
         self.modes.attach(caller, self._languages.get(caller.session.id))
 
+    def claimed(self, caller: Caller) -> None:
+        """The transport noticed a caller's speech over the agent (V115, V122)."""
+        session = caller.session
+        if not session.barred and not session.muted:
+            session.hearing.transport_barge_in()
+            self.modes.claimed(caller)
+
     def leave(self, caller: Caller) -> None:
         """A caller is gone, and what was set for them; idempotent."""
         self.modes.detach(caller)

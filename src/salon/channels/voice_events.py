@@ -12,6 +12,7 @@ from salon.channels.voice_measures import VoiceMeasures
 from salon.channels.voice_people import Caller
 from salon.channels.voice_transcripts import Transcripts
 from salon.models import HookTrigger
+from salon.voice.errors import describe
 from salon.voice.events import (
     BargeIn,
     Dtmf,
@@ -65,6 +66,7 @@ class LineEvents:
         redaction: DTMFRedaction | None = None,
         guesses: Guesses,
         caption: Caption | None = None,
+        is_over: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._hooks = hooks
         self._transcripts = transcripts
@@ -74,9 +76,15 @@ class LineEvents:
         self._redaction = redaction
         self._caption = caption
         self._guesses = guesses
+        self._is_over = is_over
+        """Whether a room takes no more events: no words are shown there, or told."""
         self._last_speaker: dict[Caller, str] = {}
         self._resuming: dict[Caller, asyncio.TimerHandle] = {}
         self._patience: dict[Caller, asyncio.TimerHandle] = {}
+        self._interrupted: dict[Caller, Utterance] = {}
+        """What somebody cut, and has not said the words to yet."""
+        self._queued: dict[Caller, set[int]] = {}
+        """Turns whose words wait until no agent speaks (V125), or soon will."""
 
     def take(self, caller: Caller, event: MediaEvent) -> None:
         """One event of a line."""
@@ -85,7 +93,7 @@ class LineEvents:
             case TurnStarted():
                 self._began(caller)
             case TurnEnded():
-                self._ended(caller)
+                self._ended(caller, event)
             case TurnDropped():
                 self._dropped(caller, event)
             case Partial():
@@ -94,7 +102,9 @@ class LineEvents:
                 self._final(caller, event)
             case RecognitionFailed():
                 self._guesses.withdraw(caller)
-                self._hooks.emit("stt_error", caller, provider=event.engine, error=event.message)
+                self._not_queued(caller, event.index)
+                error = describe(event.message)
+                self._hooks.emit("stt_error", caller, provider=event.engine, error=error)
                 self._wordless(caller)
             case BargeIn():
                 self._barge_in(caller)
@@ -114,6 +124,8 @@ class LineEvents:
         self._last_speaker.pop(caller, None)
         self._resume(caller)
         self._be_patient(caller, 0)
+        self._queued.pop(caller, None)
+        self._interrupted.pop(caller, None)
         self._floor(caller.room_id).silence(caller)
         self._guesses.withdraw(caller)
 
@@ -141,18 +153,23 @@ class LineEvents:
         self.unused(caller)
 
     def _began(self, caller: Caller) -> None:
+        self._no_resume(caller)
         self._be_patient(caller, 0)
         self._floor(caller.room_id).speaks(caller)
         self._transcripts.speech_started(caller)
         self._hooks.tell(HookTrigger.ON_SPEECH_START, caller, caller.line)
 
-    def _ended(self, caller: Caller) -> None:
+    def _ended(self, caller: Caller, event: TurnEnded) -> None:
         self._transcripts.speech_ended(caller)
         self._hooks.tell(HookTrigger.ON_SPEECH_END, caller, caller.line)
-        floor = self._floor(caller.room_id)
-        self._be_patient(caller, PATIENCE_S)
+        if event.queued:
+            self._queued.setdefault(caller, set()).add(event.index)
+        if caller in self._queued:  # these words wait for the agents, not the agents for them
+            self._floor(caller.room_id).silence(caller)
+        else:
+            self._be_patient(caller, PATIENCE_S)
         wait_ms = self._interruption.resume_false_interruption_ms
-        if wait_ms is not None and (paused := floor.current) is not None and paused.paused:
+        if wait_ms is not None and self._floor(caller.room_id).held_by(caller):
             self._no_resume(caller)
             self._resuming[caller] = asyncio.get_running_loop().call_later(
                 wait_ms / 1000, self._resume, caller
@@ -172,6 +189,9 @@ class LineEvents:
         self._wordless(caller)
 
     def _partial(self, caller: Caller, event: Partial) -> None:
+        if self._is_over(caller.room_id):
+            return
+        self._guesses.heard(caller, event.text)
         if not self._hooks.wants(HookTrigger.ON_TRANSCRIPTION, caller.room_id):
             self._show(caller, event.text, final=False)  # else it may be refused, or changed
         self._hooks.tell(
@@ -184,15 +204,34 @@ class LineEvents:
         self._guesses.confirm(caller, event.text)
         self._show(caller, "", final=True)
         if not event.text.strip():
+            self._not_queued(caller, event.index)
             self._wordless(caller)
             return
         floor = self._floor(caller.room_id)
-        current, waits = floor.current, event.queued
-        if current is not None and not current.unheard and caller in current.held_by:
+        cut = [held for held in floor.held_by(caller) if not held.unheard]
+        for held in cut:
             self._no_resume(caller)
-            self._cut(caller, current)
-            waits = True  # for what was said to be stored before what cut it
-        self._transcripts.final(caller, event, after=floor.until_silent if waits else None)
+            self._cut(caller, held)
+        if (before := self._interrupted.pop(caller, None)) is not None and before not in cut:
+            cut.append(before)
+
+        async def turn_to_speak() -> None:
+            try:
+                if event.queued:
+                    await floor.until_silent(caller)
+                elif cut:  # what was said is stored before what cut it
+                    await floor.until_left(cut)
+            finally:
+                self._not_queued(caller, event.index)
+
+        after = turn_to_speak if event.queued or cut or caller in self._queued else None
+        self._transcripts.final(caller, event, after=after)
+
+    def _not_queued(self, caller: Caller, index: int) -> None:
+        """The words of this turn and of those before it wait no more; idempotent."""
+        left = {later for later in self._queued.pop(caller, ()) if later > index}
+        if left:
+            self._queued[caller] = left
 
     def _show(self, caller: Caller, text: str, *, final: bool) -> None:
         if self._caption is not None:
@@ -201,8 +240,8 @@ class LineEvents:
     # -- interruption -----------------------------------------------------------------------------
 
     def _barge_in(self, caller: Caller) -> None:
-        utterance = self._floor(caller.room_id).current
-        if utterance is not None and caller in utterance.tracks:
+        utterance = self._floor(caller.room_id).heard_by(caller)
+        if utterance is not None:
             self._cut(caller, utterance)
 
     def _cut(self, caller: Caller, utterance: Utterance) -> None:
@@ -215,20 +254,20 @@ class LineEvents:
             BargeInEvent(caller.line, utterance.heard, utterance.played_ms),
         )
         if self._interruption.flush_partial_tts:
-            self._floor(caller.room_id).stop("barge_in")
+            self._interrupted[caller] = utterance
+            self._floor(caller.room_id).cut(utterance, caller)
 
     def _paused(self, caller: Caller) -> None:
         """It stops for everybody, and perhaps goes on."""
-        utterance = self._floor(caller.room_id).current
-        if utterance is not None and caller in utterance.tracks:
+        utterance = self._floor(caller.room_id).heard_by(caller)
+        if utterance is not None:
             utterance.pause(caller)
 
     def _resume(self, caller: Caller) -> None:
         """The interruption was none: the agent goes on where it was."""
         self._no_resume(caller)
-        utterance = self._floor(caller.room_id).current
-        if utterance is not None:
-            utterance.resume(caller)
+        for held in self._floor(caller.room_id).held_by(caller):
+            held.resume(caller)
 
     def _no_resume(self, caller: Caller) -> None:
         timer = self._resuming.pop(caller, None)
@@ -236,12 +275,12 @@ class LineEvents:
             timer.cancel()
 
     def _playback(self, caller: Caller, event: Interrupted | TrackEnded) -> None:
-        utterance = self._floor(caller.room_id).current
-        playback = utterance.tracks.get(caller) if utterance is not None else None
-        if utterance is None or playback is None or playback.ssrc != event.ssrc:
+        floor = self._floor(caller.room_id)
+        utterance = floor.heard_by(caller)
+        if utterance is None or utterance.tracks[caller].ssrc != event.ssrc:
             return
         if isinstance(event, Interrupted):
-            utterance.drop(caller, "explicit")  # only this one hears no more of it
+            floor.drop(caller, "explicit")  # only this one hears no more of it
         else:
             utterance.check()
 

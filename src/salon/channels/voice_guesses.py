@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from salon.base import TaskScope
 from salon.channels.voice_people import Caller
 from salon.core.kit import RoomKit
 from salon.models import ChannelCategory
+
+SETTLED_S: Final = 0.06
+"""Interim words that came after a guess are guessed anew when they have not changed for so long."""
+MAX_RENEWED: Final = 3
+"""Guesses of one pause beyond its first."""
 
 
 @runtime_checkable
@@ -32,6 +37,17 @@ class _Guess:
     text: str
     told: list[Prepares] = field(default_factory=list)
     telling: asyncio.Task[None] | None = None
+    renewed: int = 0
+    later: str = ""
+    """Words that came since; they are the next guess unless others come."""
+    settling: asyncio.TimerHandle | None = None
+
+    def unsettle(self) -> None:
+        """What came since is no guess."""
+        self.later = ""
+        if self.settling is not None:
+            self.settling.cancel()
+            self.settling = None
 
 
 class Guesses:
@@ -49,13 +65,29 @@ class Guesses:
 
     def guess(self, caller: Caller, text: str) -> None:
         """The caller may have said all they have to say."""
+        self._guess(caller, text, renewed=0)
+
+    def heard(self, caller: Caller, text: str) -> None:
+        """Interim words of the caller. They are behind the sound: those that come while a guess
+        stands were said before the pause, and are guessed in its place once they have settled."""
+        guess = self._open.get(caller)
+        if guess is None or text == guess.later:
+            return
+        guess.unsettle()
+        if text.strip() and text != guess.text and guess.renewed < MAX_RENEWED:
+            guess.later = text
+            guess.settling = asyncio.get_running_loop().call_later(
+                SETTLED_S, self._guess, caller, text, guess.renewed + 1
+            )
+
+    def _guess(self, caller: Caller, text: str, renewed: int) -> None:
         self.withdraw(caller)
         kit = self._kit
         if kit is None or not text.strip():
             return
         if not any(isinstance(channel, Prepares) for channel in kit.list_channels()):
             return
-        guess = self._open[caller] = _Guess(text)
+        guess = self._open[caller] = _Guess(text, renewed=renewed)
         guess.telling = self._scope.spawn(self._tell(kit, caller, guess), name="guess")
 
     async def _tell(self, kit: RoomKit, caller: Caller, guess: _Guess) -> None:
@@ -75,6 +107,7 @@ class Guesses:
         """The turn is over: what was guessed stands, or is taken back."""
         guess = self._open.get(caller)
         if guess is not None and guess.text == text:
+            guess.unsettle()
             del self._open[caller]
         else:
             self.withdraw(caller)
@@ -84,6 +117,7 @@ class Guesses:
         guess = self._open.pop(caller, None)
         if guess is None:
             return
+        guess.unsettle()
         if guess.telling is not None:
             guess.telling.cancel()
         for agent in guess.told:

@@ -75,13 +75,16 @@ class VoiceHooks:
         return await self._kit.run_hooks(trigger, room_id, payload, source=source)
 
     def emit(self, name: str, caller: Caller, **data: Any) -> None:
-        """A framework event about a caller (V14)."""
+        """A framework event about a caller (V14); its data names the channel, the session and the
+        participant."""
         if self._kit is not None:
             self._kit.framework.emit(
                 name,
                 room_id=caller.room_id,
                 channel_id=self._channel_id,
+                facts={"channel_id": self._channel_id},
                 session_id=caller.session.id,
+                participant_id=caller.participant_id,
                 **data,
             )
 

@@ -168,6 +168,10 @@ class VoiceMeasures:
             case _:
                 pass
 
+    def judged(self, detector: str, took_ms: float) -> None:
+        """A turn detector has judged, failed or been given up."""
+        self._metric("pipeline.turn_detector_latency_ms", took_ms, "ms", detector)
+
     def barged_in(self, caller: Caller) -> None:
         """What a caller said cut the agent."""
         line = self._lines.get(caller)

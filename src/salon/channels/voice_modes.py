@@ -13,13 +13,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 from typing import Final as Constant
 
-from salon.base import LocalProtocolError
+from salon.base import RAISED, LocalProtocolError
 from salon.channels.voice_people import Caller
 from salon.channels.voice_stretches import Stretches
 from salon.media.frame import SAMPLE_RATE, AudioChunk, AudioFrame, Samples
 from salon.voice.errors import SpeechError
 from salon.voice.events import Final, MediaEvent, RecognitionFailed, TurnEnded
-from salon.voice.foreign import close_stream, failure
+from salon.voice.foreign import close_stream, failure, is_ours
 from salon.voice.interruption import InterruptionConfig, InterruptionHandler
 from salon.voice.session import MediaSession
 from salon.voice.speakers import LabelEpochs
@@ -46,6 +46,8 @@ IDLE_S: Constant = 1.0
 """No sound for this long ends the stream of a provider that does not keep it across turns."""
 ENDING_S: Constant = 5.0
 """A stream whose sound is over must end within this."""
+STUCK_S: Constant = 10.0
+"""A stream that leaves sound lying for so long has failed."""
 SETTLED_S: Constant = 0.8
 """An engine that does not find the ends of turns by itself is told that words which have not
 changed for this long are one."""
@@ -119,7 +121,9 @@ class BatchEar:
                 result: object = await provider.transcribe(
                     AudioFrame(data, SAMPLE_RATE), **_options(provider, self.language)
                 )
-        except Exception as error:
+        except RAISED as error:
+            if is_ours(error):
+                raise
             raise failure(provider.name, error) from error
         if not isinstance(result, TranscriptionResult) or not isinstance(result.text, str):
             kind = type(result).__name__
@@ -150,6 +154,8 @@ class _Stream:
     def __init__(self, base_ms: int) -> None:
         self.base_ms = base_ms
         self.limit = asyncio.timeout(None)
+        self.stuck = False
+        """It left sound lying."""
         self.over = False
         """Its sound has ended, by our will."""
         self.brought = False
@@ -163,6 +169,12 @@ class _Stream:
         if not self.over:
             self.over = True
             self.limit.reschedule(asyncio.get_running_loop().time() + ENDING_S)
+
+    def give_up(self) -> None:
+        """It takes no more sound: it is over now."""
+        if not self.over and not self.stuck:
+            self.stuck = True
+            self.limit.reschedule(asyncio.get_running_loop().time())
 
     def close(self) -> None:
         """It has ended."""
@@ -199,6 +211,7 @@ class ContinuousEar:
         )
         self._held: deque[bytes] = deque()
         self._held_bytes = 0
+        self._held_since = 0.0
         self._more = asyncio.Event()
         self._stream: _Stream | None = None
         session.taps.append(self.hear)
@@ -220,6 +233,11 @@ class ContinuousEar:
 
     def hear(self, samples: Samples) -> None:
         """Sound of the session, ``int16[n]`` 16 kHz."""
+        now = self._session.engine.clock.monotonic()
+        if not self._held:
+            self._held_since = now
+        elif self._stream is not None and now - self._held_since > STUCK_S:
+            self._stream.give_up()
         self._held.append(samples.tobytes())
         self._held_bytes += 2 * len(samples)
         while self._held_bytes > MAX_HELD_BYTES and len(self._held) > 1:
@@ -227,6 +245,10 @@ class ContinuousEar:
             self._held_bytes -= oldest
             self.dropped_bytes += oldest
         self._more.set()
+
+    def claimed(self) -> None:
+        """The transport noticed speech over the agent."""
+        self._stretches.claimed()
 
     def close(self) -> None:
         """Hear no more; idempotent."""
@@ -242,6 +264,7 @@ class ContinuousEar:
                 self._more.clear()
                 await self._more.wait()
             stream = self._stream = _Stream(self._session.hearing.now_ms() - self._held_ms())
+            self._held_since = self._session.engine.clock.monotonic()
             self.epochs.opened()
             error = await self._recognise(stream)
             self._stream = None
@@ -263,8 +286,12 @@ class ContinuousEar:
         try:
             async with stream.limit:
                 await self._read(stream)
-        except Exception as error:  # noqa: BLE001 - the border to a plugged-in provider
+        except RAISED as error:
+            if is_ours(error):
+                raise
             if stream.limit.expired():
+                if stream.stuck:
+                    return f"{name}: took no sound for {STUCK_S:g} s"
                 return f"{name}: did not end within {ENDING_S:g} s"
             _log.warning("a stream of the recogniser %s failed", name, exc_info=error)
             return str(failure(name, error))
@@ -359,6 +386,12 @@ class RecognitionModes:
         else:
             return
         self._ears[session.id] = caller, ear
+
+    def claimed(self, caller: Caller) -> None:
+        """The transport noticed a caller's speech over the agent."""
+        kept = self._ears.get(caller.session.id)
+        if kept is not None and isinstance(kept[1], ContinuousEar):
+            kept[1].claimed()
 
     def detach(self, caller: Caller) -> None:
         """A caller is gone; idempotent."""

@@ -7,13 +7,16 @@ from collections.abc import Callable
 from salon.channels.voice_floor import Floor
 from salon.channels.voice_people import Caller
 from salon.channels.voice_transcripts import Words
+from salon.core.framework import FrameworkEvent
 from salon.core.kit import RoomKit
 from salon.models import (
+    Access,
     ChannelType,
     EventStatus,
     EventType,
     InboundMessage,
     RoomEvent,
+    SystemContent,
     TextContent,
 )
 from salon.voice.hook_payloads import CancelReason
@@ -35,18 +38,23 @@ class VoiceRooms:
         self._interruption = interruption
         self._answered = answered
         self._kit: RoomKit | None = None
-        self._forget: Callable[[], None] | None = None
+        self._forget: list[Callable[[], None]] = []
+        self._over: set[str] = set()
+        """Rooms of callers that take no more events."""
 
     def bind(self, kit: RoomKit) -> None:
         """Hear what is said in the rooms of this framework."""
         self._kit = kit
-        self._forget = kit.on_commit(self._committed)
+        self._forget += (
+            kit.on_commit(self._committed),
+            kit.framework.on("channel_unregistered", self._unregistered),
+        )
 
     def close(self) -> None:
         """Stop every agent and hear nothing more; idempotent."""
-        if self._forget is not None:
-            self._forget()
-            self._forget = None
+        for forget in self._forget:
+            forget()
+        self._forget.clear()
         for floor in self.floors.values():
             floor.stop("explicit")
 
@@ -62,6 +70,24 @@ class VoiceRooms:
         """Nobody is left who speaks or listens."""
         if self.floors.get(room_id) is floor:
             del self.floors[room_id]
+            self._over.discard(room_id)
+
+    # -- whether it takes part --------------------------------------------------------------------
+
+    def is_over(self, room_id: str) -> bool:
+        """Whether nothing more is said, shown or bridged there: the room is closed."""
+        return room_id in self._over
+
+    def end(self, room_id: str) -> bool:
+        """The room takes no more events; False if that was known, or nobody is there."""
+        if room_id in self._over or not self.callers(room_id):
+            return False
+        self._over.add(room_id)
+        return True
+
+    def reopen(self, room_id: str) -> None:
+        """It takes events again."""
+        self._over.discard(room_id)
 
     def callers(self, room_id: str) -> tuple[Caller, ...]:
         """Whoever is on a line in a room."""
@@ -74,26 +100,28 @@ class VoiceRooms:
         floor = self.floors.get(caller.room_id)
         if floor is None:
             return
-        if caller in floor.callers:
-            floor.callers.remove(caller)
-        floor.silence(caller)
-        if floor.current is not None:
-            floor.current.resume(caller)
-            floor.current.drop(caller, "disconnect")
+        floor.gone(caller)
         if not floor.callers and floor.silent:
             self._empty(caller.room_id, floor)
 
-    def stop(self, room_id: str, reason: CancelReason = "explicit") -> bool:
-        """Stop what agents say in a room; False if they say nothing."""
+    def stop(
+        self, room_id: str, reason: CancelReason = "explicit", *, by: Caller | None = None
+    ) -> bool:
+        """Stop what agents say in a room; False if they say nothing. With `by` what they say to
+        other people alone goes on."""
         floor = self.floors.get(room_id)
-        return floor is not None and floor.stop(reason)
+        return floor is not None and floor.stop(reason, by=None if by is None else (by,))
 
     # -- what is said -----------------------------------------------------------------------------
 
     def _committed(self, event: RoomEvent) -> None:
         """A person said or typed something new: the agent stops talking."""
         floor = self.floors.get(event.room_id)
-        if floor is None or event.type is not EventType.MESSAGE:
+        if floor is None:
+            return
+        if (agent := _silenced(event)) is not None:
+            floor.dismiss(agent)
+        if event.type is not EventType.MESSAGE:
             return
         if event.source.channel_type is ChannelType.AI:
             if event.text:
@@ -103,9 +131,15 @@ class VoiceRooms:
             return
         if self._may_interrupt(event, floor):
             # of what nobody has heard yet, its own author decides (V243)
-            floor.stop("barge_in", heard_only=bool(event.metadata.get("spoken")))
+            heard_only = bool(event.metadata.get("spoken"))
+            floor.stop("barge_in", heard_only=heard_only, by=_lines_of(event, floor))
         if event.source.participant_id is not None:
             floor.asked(event.source.participant_id, event.id)
+
+    def _unregistered(self, event: FrameworkEvent) -> None:
+        """Who is not there any more says nothing more."""
+        for floor in tuple(self.floors.values()):
+            floor.dismiss(event.channel_id or "")
 
     def _may_interrupt(self, event: RoomEvent, floor: Floor) -> bool:
         """Not with words of a caller who may not, nor where agents play out (V115, V120)."""
@@ -145,3 +179,27 @@ class VoiceRooms:
             await self._kit.process_inbound(message, room_id=caller.room_id, detached=True)
         finally:
             floor.silence(caller)
+
+
+def _lines_of(event: RoomEvent, floor: Floor) -> list[Caller]:
+    """The lines of whoever this comes from."""
+    session_id, participant_id = event.metadata.get("session_id"), event.source.participant_id
+    return [
+        caller
+        for caller in floor.callers
+        if session_id in (None, caller.session.id)
+        and (session_id is not None or caller.participant_id == participant_id)
+    ]
+
+
+def _silenced(event: RoomEvent) -> str | None:
+    """The channel that an entry of the timeline takes the right to speak from."""
+    content = event.content
+    if not isinstance(content, SystemContent):
+        return None
+    taken = event.type in (EventType.CHANNEL_MUTED, EventType.CHANNEL_DETACHED) or (
+        event.type is EventType.CHANNEL_UPDATED
+        and "access" in content.data
+        and not Access(content.data["access"]).can_write
+    )
+    return content.data.get("channel_id") if taken else None

@@ -15,7 +15,10 @@ _DATA = "data:"
 
 
 def wav_sound(audio: str | Path | bytes) -> Samples:
-    """A WAV file, by path or as bytes, as ``int16[n]`` 16 kHz. `ValueError` if it is none."""
+    """A WAV file, by path or as bytes, as ``int16[n]`` 16 kHz. `ValueError` if it is none,
+    `TypeError` if it is neither path nor bytes."""
+    if not isinstance(audio, str | Path | bytes | bytearray | memoryview):
+        raise TypeError(f"audio is {type(audio).__name__}, not a path or bytes")
     samples, rate = read_wav(audio)
     if rate == SAMPLE_RATE:
         return samples

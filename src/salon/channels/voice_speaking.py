@@ -7,7 +7,8 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from salon.base import SalonError, TaskScope
+from salon.base import RAISED, SalonError, TaskScope
+from salon.channels.voice_context import Answer, VoiceContext
 from salon.channels.voice_floor import Floor, Utterance
 from salon.channels.voice_hooks import VoiceHooks
 from salon.channels.voice_people import Caller
@@ -15,7 +16,9 @@ from salon.core.ports.channel import StreamOutcome
 from salon.media.frame import Samples
 from salon.models import HookTrigger
 from salon.voice.engine import VoiceEngine
+from salon.voice.errors import describe
 from salon.voice.events import Failed, Synthesized
+from salon.voice.foreign import is_ours
 from salon.voice.hook_payloads import TTSCancelledEvent
 from salon.voice.interruption import InterruptionConfig
 from salon.voice.playback import Playback
@@ -39,6 +42,8 @@ class Said:
     agent: str
     """Channel id of whoever says it."""
     callers: Sequence[Caller]
+    private: bool = False
+    """It is said to these alone, not to the room."""
     answers: str | None = None
     """Participant whose words it answers."""
     voice: str | None = None
@@ -60,6 +65,7 @@ class AgentVoice:
         text_filter: Callable[[str], str] | None = None,
         max_sentences: int | None = None,
         interruption: InterruptionConfig,
+        context: VoiceContext | None = None,
     ) -> None:
         self._engine = engine
         self._hooks = hooks
@@ -72,6 +78,8 @@ class AgentVoice:
         self._filter = text_filter
         self._max_sentences = max_sentences
         self._interruption = interruption
+        self._context = context
+        self._answers: dict[Utterance, Answer] = {}
 
     async def speak(self, said: Said, text: AsyncIterator[str]) -> StreamOutcome:
         """Speak while the text is produced; returns when it was heard or cut (V100, V240)."""
@@ -103,18 +111,21 @@ class AgentVoice:
             message = str(error)
         except TimeoutError:
             message = f"the voice did not start within {START_S:.0f} s"
-        except Exception as error:  # noqa: BLE001 - voices are plugged in; the answer is read
+        except RAISED as error:
+            if is_ours(error):
+                raise
             _log.exception("the voice did not start")
             message = f"the voice did not start ({type(error).__name__})"
         if needed:
             for caller in said.callers:
-                caller.session.events.post(Failed("tts", message))
-            self._failed(said, "tts", message)
+                caller.session.events.post(Failed("tts", describe(message)))
+            provider = "tts" if self._synthesizer is None else self._synthesizer.name
+            self._failed(said, provider, message)
         return None
 
     def _failed(self, said: Said, provider: str, message: str) -> None:
         for caller in said.callers[:1]:
-            self._hooks.emit("tts_error", caller, provider=provider, error=message)
+            self._hooks.emit("tts_error", caller, provider=provider, error=describe(message))
 
     def _utterance(self, said: Said, engine: TextToSpeech | None) -> Utterance:
         voice = said.voice or self._voices.get(said.agent)
@@ -124,14 +135,16 @@ class AgentVoice:
             for caller in said.callers:
                 caller.session.events.post(news)
             if isinstance(news, Failed):
+                utterance.failed = True
                 self._failed(said, engine.name if engine is not None else "tts", news.message)
 
         def sounds() -> None:
             for caller in said.callers:
                 caller.session.answer_sounds()
 
+        answer = None if self._context is None else self._context.answer(said.callers)
         speech = Speech(
-            engine,
+            engine if answer is None else answer,
             self._scope,
             self._engine.clock,
             settings=settings,
@@ -139,7 +152,12 @@ class AgentVoice:
             notify=notify,
             sounds=sounds,
         )
-        return Utterance(speech, said.agent, said.answers)
+        utterance = Utterance(
+            speech, said.agent, set(said.callers), private=said.private, answers=said.answers
+        )
+        if answer is not None:
+            self._answers[utterance] = answer
+        return utterance
 
     async def _heard(
         self, said: Said, utterance: Utterance, feeding: asyncio.Task[None] | None
@@ -156,6 +174,8 @@ class AgentVoice:
             for caller, playback in utterance.tracks.items():
                 if caller.session.player.current is playback:
                     caller.session.interrupt()
+            self._notice_silence(said, utterance)
+            self._remember(said, utterance)
             floor.leave(utterance)
             if feeding is not None:  # last: this wait may itself be cancelled
                 feeding.cancel()
@@ -171,11 +191,27 @@ class AgentVoice:
             track = SpeechTrack(utterance.speech, hurry=True, shared=True)
             playback = Playback(track, said.play_id, streaming=streaming)
             utterance.tracks[caller] = playback
+            if (answer := self._answers.get(utterance)) is not None:
+                answer.follow(caller, track)
             caller.session.play(playback)
         if not utterance.tracks:
             utterance.stop("disconnect")
         elif not streaming and utterance.speech.silent:
             utterance.end()
+
+    def _notice_silence(self, said: Said, utterance: Utterance) -> None:
+        """A voice that has nothing to say to words has failed (V106)."""
+        pieces = utterance.speech.pieces
+        if utterance.cut or utterance.failed or not pieces or any(item.made for item in pieces):
+            return
+        provider = "tts" if self._synthesizer is None else self._synthesizer.name
+        self._failed(said, provider, "the voice gave no sound")
+
+    def _remember(self, said: Said, utterance: Utterance) -> None:
+        """Each listener's session knows what was heard there (V238)."""
+        answer = self._answers.pop(utterance, None)
+        if answer is not None:
+            answer.over(said.agent, interrupted=utterance.cut)
 
     def _outcome(self, said: Said, utterance: Utterance) -> StreamOutcome:
         source = said.callers[0] if said.callers else None

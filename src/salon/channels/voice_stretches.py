@@ -30,6 +30,8 @@ from salon.voice.stt.result import SpeakerSegment, TranscriptionResult
 QUIET_S: Constant = 10.0
 """Words that never become final are given up after this long without news; a final result that
 comes later still counts."""
+CLAIM_MS: Constant = 1000
+"""What only the transport noticed lasts so long at most, or for as long as the strategy looks."""
 MS_PER_LETTER: Constant = 60
 """Nobody speaks much faster: words that are there took at least this long to say."""
 
@@ -123,7 +125,23 @@ class Stretches:
         self._session.events.post(Failed(self._name, error, 500))
         self._session.events.post(RecognitionFailed(index, self._name, error))
 
+    def claimed(self) -> None:
+        """The transport noticed speech over the agent: it is speech that goes on, and the strategy
+        decides (V115). It names no end; without words it is over soon."""
+        if self._stretch is not None or not self._audible():
+            return
+        stretch = self._open()
+        config = self._handler.config
+        wait_ms = max(CLAIM_MS, config.min_speech_ms, config.transcript_wait_ms) + 1
+        self._give_up(stretch, wait_ms / 1000)
+
     # -- speech -----------------------------------------------------------------------------------
+
+    def _give_up(self, stretch: _Stretch, after_s: float) -> None:
+        """Unless there is news by then."""
+        if stretch.end is not None:
+            stretch.end.cancel()
+        stretch.end = asyncio.get_running_loop().call_later(after_s, self._drop)
 
     def _open(self) -> _Stretch:
         stretch = self._stretch
@@ -139,9 +157,7 @@ class Stretches:
             self._next_index += 1
             session.events.post(TurnStarted(stretch.index, stretch.start_ms))
             self._look(stretch)
-        if stretch.end is not None:
-            stretch.end.cancel()
-        stretch.end = asyncio.get_running_loop().call_later(QUIET_S, self._drop)
+        self._give_up(stretch, QUIET_S)
         return stretch
 
     def _interim(self, heard: Transcription) -> None:

@@ -8,27 +8,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
-from salon.base import Clock, TaskScope
+from salon.base import RAISED, Clock, TaskScope
 from salon.channels.voice_hooks import VoiceHooks
 from salon.channels.voice_people import Caller
 from salon.core.lanes import Lanes
 from salon.models import HookTrigger
 from salon.voice.events import Final
+from salon.voice.foreign import is_ours
 from salon.voice.hook_payloads import (
     SpeakerChangeEvent,
     TranscriptionEvent,
     TurnCompleteEvent,
     TurnIncompleteEvent,
 )
+from salon.voice.pipeline.turn.base import TurnContext, TurnDecision, TurnDetector
 from salon.voice.speakers import SpokenBy
 from salon.voice.turns.gate import GateAction, GateConfig, Judge, Route, TurnGate, TurnIncomplete
-
-if TYPE_CHECKING:
-    from salon.voice.pipeline.turn.base import TurnDecision, TurnDetector
 
 _log = logging.getLogger("salon.channels.voice")
 
@@ -69,7 +68,9 @@ class _Line:
 class Transcripts:
     """The way from `Final` to the room, for all callers of a channel.
 
-    `route` takes a caller's finished turn; `unused` is told when words lead to nothing.
+    `route` takes a caller's finished turn; `unused` is told when words lead to nothing, `judged` a
+    turn detector's name and how many ms it took, each time, `kept` what ON_TRANSCRIPTION left of
+    words, nothing where it refused them.
     """
 
     def __init__(
@@ -80,6 +81,8 @@ class Transcripts:
         *,
         route: Callable[[Caller, Words], Awaitable[None]],
         unused: Callable[[Caller], None],
+        judged: Callable[[str, float], None] = lambda _name, _took_ms: None,
+        kept: Callable[[Caller, Final, str], None] = lambda _caller, _event, _text: None,
         detector: TurnDetector | None = None,
         incomplete_wait_ms: float = 1500.0,
     ) -> None:
@@ -88,8 +91,11 @@ class Transcripts:
         self._clock = clock
         self._route = route
         self._unused = unused
+        self._judged = judged
+        self._kept = kept
         self._detector = detector
         self._wait_ms = incomplete_wait_ms
+        self._evaluating: asyncio.Future[TurnDecision] | None = None
         self._lanes = Lanes("voice turns")
         self._lines: dict[Caller, _Line] = {}
         self.dropped = 0
@@ -159,6 +165,7 @@ class Transcripts:
         return future
 
     async def _heard(self, caller: Caller, event: Final) -> None:
+        event = replace(event, text=_mended(event.text))
         asked = TranscriptionEvent(caller.line, event.text, event.language)
         extra: dict[str, object] = {}
         if isinstance(event, SpokenBy):
@@ -167,6 +174,7 @@ class Transcripts:
         await self._hooks.told(caller)
         outcome = await self._hooks.ask(HookTrigger.ON_TRANSCRIPTION, caller.room_id, asked, caller)
         kept = outcome.payload
+        self._kept(caller, event, "" if outcome.blocked else kept.text)
         if outcome.blocked or not kept.text.strip():
             self.no_words(caller)
             self._unused(caller)
@@ -262,14 +270,33 @@ class Transcripts:
         if gate is None or detector is None:
             return
         decision: TurnDecision | None = None
+        began = self._clock.monotonic()
         try:
             async with asyncio.timeout(JUDGE_TIMEOUT_S):
-                decision = await asyncio.to_thread(detector.evaluate, action.context)
+                given: object = await self._evaluated(detector, action.context)
+            if isinstance(given, TurnDecision):
+                decision = given
+            else:
+                kind = type(given).__name__
+                _log.error("turn detector %s gave %s, no decision", detector.name, kind)
         except TimeoutError:
             _log.warning("turn detector %s took too long", detector.name)
-        except Exception:  # noqa: BLE001 - detectors are plugged in; the turn counts as complete
+        except RAISED as error:
+            if is_ours(error):
+                raise
             _log.exception("turn detector %s failed", detector.name)
+        self._judged(detector.name, (self._clock.monotonic() - began) * 1000)
         self._obey(caller, line, gate.decision(action.id, decision, self._now()))
+
+    async def _evaluated(self, detector: TurnDetector, context: TurnContext) -> TurnDecision:
+        """Never twice at once: one that took too long holds a single thread, not all of them."""
+        while self._evaluating is not None and not self._evaluating.done():
+            await asyncio.wait([self._evaluating])
+        inside = partial(copy_context().run, detector.evaluate, context)
+        evaluating = asyncio.get_running_loop().run_in_executor(None, inside)
+        evaluating.add_done_callback(_seen)
+        self._evaluating = evaluating
+        return await asyncio.shield(evaluating)
 
     async def _routed(self, caller: Caller, line: _Line, text: str) -> None:
         await self._hooks.told(caller)
@@ -299,7 +326,18 @@ class Transcripts:
         return round(self._clock.monotonic() * 1000)
 
 
+def _mended(text: str) -> str:
+    """Halves of characters put together; one alone, which no room takes, becomes U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _noticed(future: asyncio.Future[None]) -> None:
     """What fails here is logged; the caller goes on."""
     if not future.cancelled() and (error := future.exception()) is not None:
         _log.error("words of a caller were not routed", exc_info=error)
+
+
+def _seen(future: asyncio.Future[TurnDecision]) -> None:
+    """Nobody may be there to ask what came of an evaluation that took too long."""
+    if not future.cancelled():
+        future.exception()

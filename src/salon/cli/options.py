@@ -24,6 +24,7 @@ SERVER = (
     "log_level",
     "shutdown_timeout",
 )
+CALLS = ("external_ip", "codecs")
 SPEECH = ("stt", "tts", "tts_voice", "recording")
 PLACES = ("data_dir", "knowledge_dir", "llm_base_url", "llm_model")
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from salon.base import SYSTEM_CLOCK, SalonError, TaskScope, new_id
+from salon.cli.probe_load import load
 from salon.cli.running import run_async, tls_context
 
 if TYPE_CHECKING:
@@ -389,6 +390,8 @@ async def _save(plan: Plan, call: CallClient, report: Report) -> None:
 def probe() -> None:
     """Place a test call to a running server and measure it."""
 
+
+probe.add_command(load)
 
 Command = Callable[..., Any]
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from salon.cli.options import PLACES, SERVER, SPEECH, setting_options, settings_from
+from salon.base import ConfigurationError
+from salon.cli.options import CALLS, PLACES, SERVER, SPEECH, setting_options, settings_from
 from salon.cli.traces import shorten_traces
 
 if TYPE_CHECKING:
@@ -18,20 +19,35 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@setting_options(*SERVER, *PLACES, *SPEECH)
+@setting_options(*SERVER, *PLACES, *SPEECH, *CALLS)
 @click.option(
     "--agent",
     type=click.Path(path_type=Path, dir_okay=False),
     default=None,
     help="Python file with your agent. [SALON_AGENT]",
 )
+@click.option(
+    "--conf",
+    "config",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    default=None,
+    help="Configuration file (TOML) of a call gateway. [SALON_CONFIG]",
+)
+@click.option("--http", metavar="ADDRESS", default=None, help="Port, address or address:port.")
+@click.option(
+    "--handler",
+    metavar="URL",
+    default=None,
+    help="Webhook that calls with handler=webhook are announced to. [SALON_CALL_WEBHOOK_URLS]",
+)
 def serve(**flags: Any) -> None:
     """Run the server: the page, rooms, and calls over WebSocket.
 
-    Flags win over the environment, the environment over .env. Every setting is described in
-    .env.example. Ctrl-C lets running calls end; a second one ends them.
+    Flags win over the environment, the environment over .env, that over a file given by --conf.
+    Every setting is described in .env.example. Ctrl-C lets running calls end; a second one ends
+    them.
     """
-    settings = settings_from(flags)
+    settings = settings_from(call_flags(flags))
     from salon.app.application import create_app
     from salon.app.logs import configure
     from salon.app.server import bind, run, urls_of
@@ -56,6 +72,24 @@ def serve(**flags: Any) -> None:
     finally:
         listener.close()
         logs.close()
+
+
+def call_flags(flags: dict[str, Any]) -> dict[str, Any]:
+    """`flags` with those of call gateways (G232) as settings; a plain flag wins over them."""
+    from salon.app.config_file import split_address
+    from salon.app.settings import VARIABLES
+
+    given = dict(flags)
+    by_field = {variable.field: variable for variable in VARIABLES}
+    handler, address = given.pop("handler", None), given.pop("http", None)
+    if handler is not None:
+        if handler.endswith(".md"):
+            raise ConfigurationError(f"--handler={handler}: playbooks are not served, give a URL")
+        given["call_webhook_urls"] = by_field["call_webhook_urls"].read(handler, "--handler")
+    for name, text in zip(("host", "port"), split_address(address or ""), strict=True):
+        if text and given.get(name) is None:
+            given[name] = by_field[name].read(text, "--http")
+    return given
 
 
 def banner(settings: Settings, house: House, urls: list[str]) -> Iterator[str]:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Protocol
 
-from salon.base import ConfigurationError, IdFactory, SalonError, new_id
+from salon.base import ConfigurationError, IdFactory, SalonError, new_id, within
 from salon.core.changes import RoomChanges
 from salon.core.context import Contexts
+from salon.core.copying import altered
 from salon.core.delivery import RootCall
 from salon.core.effects import SideEffects
 from salon.core.errors import RoomKitError, RoomNotFoundError
@@ -104,8 +105,7 @@ class Answers:
                 room_id=event.room_id,
                 channel_id=channel.channel_id,
             ) as span:
-                async with asyncio.timeout(ANSWER_S):
-                    output = await channel.on_event(event, binding, context)
+                output = await within(ANSWER_S, channel.on_event(event, binding, context))
                 if output.response_stream is None:
                     span.set_attribute("llm.answered", output.responded)
                     span.end()
@@ -129,8 +129,9 @@ class Answers:
         root: RootCall,
         span: ActiveSpan,
     ) -> None:
-        taken = {past.id for past in context.recent_events} | {trigger.id}
-        for answer in output.response_events if output.responded else ():
+        answers = output.response_events if output.responded else ()
+        taken = {past.id for past in context.recent_events} | {trigger.id} if answers else set()
+        for answer in answers:
             descent = self._descent(trigger, context, answer)
             own: dict[str, Any] = {
                 "channel_id": channel.channel_id,
@@ -171,7 +172,7 @@ class Answers:
     ) -> None:
         assert output.response_stream is not None
         announced = self._announce(trigger, channel, context)
-        announced = announced.model_copy(update={"metadata": dict(output.response_metadata)})
+        announced = altered(announced, {"metadata": dict(output.response_metadata)})
         made = context.room.created_at
         tee = StreamTee(
             announced,
@@ -190,8 +191,8 @@ class Answers:
             metadata["error"] = _words(result.error)
         committed = Committed(None)
         if result.text.strip():
-            answer = announced.model_copy(
-                update={"content": TextContent(body=result.text), "metadata": metadata}
+            answer = altered(
+                announced, {"content": TextContent(body=result.text), "metadata": metadata}
             )
             committed = await self._reenter(
                 answer, root, context, announced=announced, streamed=frozenset(tee.taken)

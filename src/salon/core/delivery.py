@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from salon.base import within
 from salon.core.context import Contexts
 from salon.core.effects import SideEffects
 from salon.core.errors import AgentBusyError
@@ -292,14 +293,13 @@ class Delivery:
             return None
         event = item.event
         if item.announced is not None and binding.channel_id in item.streamed:
-            async with asyncio.timeout(self._timeout):
-                await channel.finish_stream(item.announced, event, binding, None)
+            finished = channel.finish_stream(item.announced, event, binding, None)
+            await within(self._timeout, finished)
             return DeliveryResult(channel_id=binding.channel_id, status="sent")
         if not item.bare:
             event = await self._fitting(item, binding)
         if reacts(channel):
-            async with asyncio.timeout(self._timeout):
-                output = await channel.on_event(event, binding, item.context)
+            output = await within(self._timeout, channel.on_event(event, binding, item.context))
             if not item.bare:
                 made = item.context.room.created_at
                 await self._effects.keep_output(event.room_id, output, made=made)
@@ -353,7 +353,9 @@ class Delivery:
         channel_id = binding.channel_id
         facts = {"room_id": event.room_id, "event_id": event.id, "channel_id": channel_id}
         _log.warning("agent %s is too far behind to be asked", channel_id, extra=facts)
-        self._framework.emit("agent_busy", **facts)
+        self._framework.emit(
+            "agent_busy", room_id=event.room_id, event_id=event.id, channel_id=channel_id
+        )
         root.error = root.error or AgentBusyError(channel_id, MAX_QUESTIONS)
 
     def _put_question(
@@ -377,7 +379,7 @@ class Delivery:
                 room_id=event.room_id,
                 channel_id=channel_id,
                 event_id=event.id,
-                **({} if result.error is None else {"error": result.error.message}),
+                facts=None if result.error is None else {"error": result.error.message},
             )
         if failed:
             self._framework.emit(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -66,15 +66,16 @@ class FrameworkEvents:
         room_id: str | None = None,
         channel_id: str | None = None,
         event_id: str | None = None,
+        facts: Mapping[str, Any] | None = None,
         **data: Any,
     ) -> None:
-        """Tell the listeners."""
+        """Tell the listeners. `facts` are further data, under names that are parameters here."""
         if not self._listeners:
             return
         listeners = (*self._listeners.get(name, ()), *self._listeners.get("*", ()))
         if not listeners:
             return
-        event = FrameworkEvent(name, room_id, channel_id, event_id, data)
+        event = FrameworkEvent(name, room_id, channel_id, event_id, {**(facts or {}), **data})
         for listener in listeners:
             if inspect.iscoroutinefunction(listener):
                 self._hand_over(listener, partial(listener, event))

@@ -9,9 +9,10 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
 
-from salon.base import SYSTEM_CLOCK, Clock, SalonError, TaskScope
+from salon.base import SYSTEM_CLOCK, Begun, Clock, SalonError, TaskScope, is_at_once
 from salon.core.lanes import LaneClosedError
 from salon.core.ports.store import ConversationStore
 from salon.models import Room
@@ -203,7 +204,7 @@ class DeliveredMarks:
             await self.flush()
         elif self._dirty:
             self._flush_later()
-        if room.runs and not room.followed and not self._closed:
+        if room.runs and room.has_gap and not room.followed and not self._closed:
             room.followed = True
             self._tasks().spawn(self._follow(room), name="follow")
 
@@ -229,8 +230,22 @@ class DeliveredMarks:
         work = list(work)
         if all(item.done() for item in work):
             await self._done_if(planned, work)
+        elif not self._closed and len(work) == 1 and self._writes_at_once:
+            work[0].add_done_callback(partial(self._answered, planned))
         elif not self._closed:
             self._tasks().spawn(self._done_later(planned, work), name="answered")
+
+    @property
+    def _writes_at_once(self) -> bool:
+        store = self._store
+        return is_at_once(store.advance_delivered_indexes) and is_at_once(
+            store.advance_delivered_index
+        )
+
+    def _answered(self, planned: Planned, work: asyncio.Future[object]) -> None:
+        """To write the mark takes no waiting, so no task."""
+        if not self._closed:
+            Begun(self._done_if(planned, [work]))
 
     async def _done_later(self, planned: Planned, work: list[asyncio.Future[object]]) -> None:
         await asyncio.wait(work)

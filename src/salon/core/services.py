@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from salon.base import SYSTEM_CLOCK, Clock
 from salon.core import logs
@@ -17,6 +19,7 @@ from salon.core.context import Contexts
 from salon.core.delivery import Delivery
 from salon.core.effects import SideEffects
 from salon.core.ephemeral import EphemeralEvents
+from salon.core.errors import RoomKitError
 from salon.core.feedback import Feedback
 from salon.core.framework import FrameworkEvent, FrameworkEvents
 from salon.core.hooks import HookRegistration, HookRegistry
@@ -31,6 +34,7 @@ from salon.core.mutations import Mutations
 from salon.core.observers import Observers
 from salon.core.participants import Participants
 from salon.core.payloads import RawPayload, payload_filter
+from salon.core.ports.channel import Channel
 from salon.core.ports.identity import IdentityResolver
 from salon.core.ports.locks import RoomLockManager
 from salon.core.ports.realtime import RealtimeBackend
@@ -60,6 +64,9 @@ from salon.models import AgentResponsePolicy, AnyChannelType, PersistencePolicy,
 T = TypeVar("T")
 
 _log = logging.getLogger("salon.core.services")
+
+CHANNEL_CLOSE_S: Final = 30.0
+"""The last resort: what a channel closes has limits of its own, of 5 s and less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +132,7 @@ class Services:
             clock=options.clock,
         )
         self.framework.on("room_deleted", self._room_deleted)
+        self.framework.on("room_reopened", self._room_reopened)
         for ending in ("room_closed", "room_archived"):
             self.framework.on(ending, self._room_closed)
         self._build_timeline(options)
@@ -332,6 +340,10 @@ class Services:
     def _room_closed(self, event: FrameworkEvent) -> None:
         self._end(event.room_id or "", event.type.removeprefix("room_"))
 
+    def _room_reopened(self, event: FrameworkEvent) -> None:
+        for channel in self.channels:
+            channel.on_room_reopened(event.room_id or "")
+
     def _end(self, room_id: str, how: str) -> None:
         """Tell what lasts that it has no room any more."""
         self.changes.tell(room_id)
@@ -349,10 +361,10 @@ class Services:
 
     async def close(self, timeout: float) -> None:
         """End sources and timers, run the lanes dry for a bounded time, then close every channel,
-        the realtime backend, the store and the locks, even if one fails (R53, R140). Failures rise
-        as a group afterwards."""
+        the realtime backend, the store and the locks, even if one fails (R53, R140). A channel that
+        takes more than `CHANNEL_CLOSE_S` is one that fails. Failures rise as a group afterwards."""
         errors: list[Exception] = []
-        steps = (
+        steps: tuple[Callable[[], Awaitable[object]], ...] = (
             self.sources.close,
             self.timers.close,
             lambda: self.delivery.close(timeout),
@@ -360,7 +372,7 @@ class Services:
             lambda: self.bindings.close(timeout),
             lambda: self.framework.close(timeout),
             self.marks.close,
-            *(channel.close for channel in self.channels),
+            *(partial(_close, channel) for channel in self.channels),
             self.realtime.close,
             self.store.close,
             self.locks.close,
@@ -384,6 +396,21 @@ class Services:
 
     def _breaker_edge(self, channel_id: str, edge: BreakerEdge, failures: int) -> None:
         self.framework.emit(edge.value, channel_id=channel_id, failure_count=failures)
+
+
+async def _close(channel: Channel) -> None:
+    try:
+        async with asyncio.timeout(CHANNEL_CLOSE_S):
+            await channel.close()
+    except TimeoutError:
+        name = channel.channel_id
+        _log.error("channel %s did not close within %g s", name, CHANNEL_CLOSE_S)
+        raise
+    except asyncio.CancelledError as error:
+        current = asyncio.current_task()
+        if current is None or current.cancelling():
+            raise
+        raise RoomKitError(f"channel {channel.channel_id!r} cancelled itself") from error
 
 
 def _given(part: T | None, default: Callable[[], T]) -> T:

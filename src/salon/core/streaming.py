@@ -109,6 +109,8 @@ class StreamTee:
             return StreamResult("", error=first)
         self._stale = False
         self.chosen = await self._choose()
+        if not self.chosen:
+            return await self._unheard(first, stream)
         self._sinks = [_Sink(channel, binding) for channel, binding in self.chosen]
         reader = asyncio.ensure_future(self._read(first, stream))
         running: dict[asyncio.Future[StreamOutcome], _Sink] = {
@@ -124,6 +126,22 @@ class StreamTee:
             if rest:
                 await asyncio.gather(*rest, return_exceptions=True)
             await _close(stream)
+
+    async def _unheard(self, first: str, stream: AsyncIterator[str]) -> StreamResult:
+        """Nobody takes it live: there is nothing to wait for but its end."""
+        error: Exception | None = None
+        try:
+            await self._read(first, stream)
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is None or current.cancelling():
+                raise
+            error = RoomKitError("the work was cancelled")
+        except Exception as failure:  # noqa: BLE001 - told to whoever asked
+            error = failure
+        finally:
+            await _close(stream)
+        return self._result(error)
 
     async def _first(self, stream: AsyncIterator[str]) -> str | BaseException | None:
         """The first words: nobody is told of an answer before it has any."""
@@ -204,6 +222,8 @@ class StreamTee:
                     over = loop.time()
                     self._end_sinks()
                 elif (outcome := self._outcome(task, running)) and outcome.interrupted:
+                    if error is None and reader.done():
+                        error = _failure(reader)
                     reader.cancel()
                     self._end_sinks()
                     others = [task for task in waiting if task is not reader]
@@ -213,7 +233,12 @@ class StreamTee:
                         outcome.text if outcome.text is not None else "".join(self._parts),
                         True,
                         {"interrupted": True, "cancelled": True, **outcome.metadata},
+                        error,
                     )
+        return self._result(error)
+
+    def _result(self, error: BaseException | None) -> StreamResult:
+        """The whole of it, or what there was before the error."""
         facts = {"truncated": True} if self._cut else {}
         if error is not None:
             facts["failed"] = True

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any, Protocol
 
-from salon.base import SYSTEM_CLOCK, Clock, IdFactory, SalonError, new_id, unbroken
+from salon.base import SYSTEM_CLOCK, Clock, IdFactory, SalonError, is_at_once, new_id, unbroken
 from salon.core.context import Contexts
+from salon.core.copying import altered
 from salon.core.delivery import Delivery, DeliverySet, RootCall
 from salon.core.effects import SideEffects
 from salon.core.errors import RoomNotFoundError
@@ -149,7 +150,7 @@ class Timeline:
                 event = admission.event
                 if admission.changed:
                     context = await self._contexts.build(room_id)
-            event = event.model_copy(update={"index": context.room.event_count})
+            event = altered(event, {"index": context.room.event_count})
             hooked = self._hooks.wants(HookTrigger.BEFORE_BROADCAST, room_id)
             outcome = await self._decide(item, event, context, early)
             async with self._locks.alone(room_id) if hooked else nullcontext():
@@ -183,7 +184,8 @@ class Timeline:
                 return Committed(None, TARGET_NOT_FOUND)
         item.on_commit()
         try:
-            return await unbroken(self._commit(item, event, outcome, context, target))
+            work = self._commit(item, event, outcome, context, target)
+            return await (work if self._is_at_once(event, outcome, context) else unbroken(work))
         except EventNotFoundError:
             return Committed(None, TARGET_NOT_FOUND)  # another process deleted it
         except ValueError:
@@ -191,6 +193,15 @@ class Timeline:
             if first is None:
                 raise
             return Committed(first, _refusal(first), duplicate=True)
+
+    def _is_at_once(self, event: RoomEvent, outcome: HookOutcome, context: RoomContext) -> bool:
+        """Whether nothing of the commit waits, so that nothing can break it."""
+        return (
+            is_at_once(self._store.commit_event)
+            and (self._policy is None or self._policy.should_persist(event.type))
+            and context.room.status is not RoomStatus.PAUSED
+            and not (outcome.injected or outcome.tasks or outcome.observations)
+        )
 
     async def record(
         self, event: RoomEvent, *, closing: bool = False, meant: Meant = ANY_ROOM
@@ -291,12 +302,13 @@ class Timeline:
             scope = effective_scope(scope, source.visibility, context.bindings)
         if target is not None:  # nor does a hook show a change to more than saw what is changed
             scope = effective_scope(scope, target.visibility, context.bindings)
-        event = left.model_copy(
-            update={
+        event = altered(
+            left,
+            {
                 "visibility": scope,
                 "status": EventStatus.BLOCKED if outcome.blocked else EventStatus.DELIVERED,
                 "blocked_by": outcome.blocked_by if outcome.blocked else None,
-            }
+            },
         )
         if self._trim is not None:
             event = self._trim(event)

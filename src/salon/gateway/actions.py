@@ -27,8 +27,10 @@ from salon.gateway.commands import (
     UnmuteCommand,
     normalize_reason,
 )
+from salon.gateway.equipment import start_recorder
 from salon.gateway.errors import CommandError
 from salon.gateway.events import AddHistoryEvent, CustomEvent, RejectEvent
+from salon.gateway.options import CallOption
 from salon.gateway.server_track import MAX_TEXT
 from salon.gateway.state import Signal, advance
 
@@ -52,8 +54,9 @@ async def carry_out(session: Session, command: Command) -> None:
         case ResumeCommand():
             session.track.resume()
         case MuteCommand() | UnmuteCommand():
-            if command.track_id in (None, session.id):
-                session.media.muted = isinstance(command, MuteCommand)
+            _mute(session, command.track_id, isinstance(command, MuteCommand))
+        case RingingCommand():
+            await _ring(session, command)
         case ChatCommand():
             await _chat(session, command.text)
         case AddIceCandidateCommand():
@@ -61,12 +64,18 @@ async def carry_out(session: Session, command: Command) -> None:
         case CandidateCommand():
             _add_candidates(session, command.expand())
         case _:
-            _control(session, command)
+            action = session.services.actions.get(type(command))
+            if action is not None:
+                await action(session, command)
+            else:
+                _control(session, command)
 
 
 def _control(session: Session, command: Command) -> None:
     now = session.now_ms()
     match command:
+        case HangupCommand() if command.refer:
+            raise CommandError("there is no transfer to hang up")
         case HangupCommand():
             session.hangup(normalize_reason(command.reason, command.initiator))
         case RejectCommand():
@@ -76,8 +85,6 @@ def _control(session: Session, command: Command) -> None:
                 )
             )
             session.hangup(HangupReason.REJECTED)
-        case RingingCommand():
-            session.state = advance(session.state, Signal.RINGING)
         case HistoryCommand():
             session.emit(
                 AddHistoryEvent(
@@ -88,6 +95,29 @@ def _control(session: Session, command: Command) -> None:
             session.emit(CustomEvent(timestamp=now, sender=command.sender, data=command.data))
         case _:
             raise CommandError(f"{command.command} is not possible on this call")
+
+
+def _mute(session: Session, track_id: str | None, muted: bool) -> None:
+    """G87: the tracks there are now; an unknown id is no error."""
+    if track_id in (None, session.id):
+        session.media.muted = muted
+    if track_id in (None, session.query.server_side_track):
+        session.track.mute(muted)
+    hidden = session.hidden_tracks if track_id is None else session.hidden_tracks & {track_id}
+    if muted:
+        session.muted |= hidden
+    else:
+        session.muted -= session.muted if track_id is None else {track_id}
+
+
+async def _ring(session: Session, command: RingingCommand) -> None:
+    """The call rings; `accept` answers it."""
+    session.state = advance(session.state, Signal.RINGING)
+    session.ringing_at = session.ringing_at or session.services.clock.time()
+    if command.recorder is not None and session.media.recorder is None:
+        start_recorder(session, CallOption(recorder=command.recorder))
+    if command.ringtone is not None:
+        await session.track.ring(command.ringtone)
 
 
 async def _chat(session: Session, text: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from salon.base import UnavailableError
 
@@ -18,12 +18,32 @@ EventListener = Callable[[str, dict[str, Any]], None]
 """Called on the event loop with the session id and the event as sent; must return at once."""
 
 
+class CallWatcher(Protocol):
+    """Follows one call more closely than a listener. Called on the event loop, must return at once;
+    secrets are masked in what it gets."""
+
+    def event(self, data: dict[str, Any]) -> None:
+        """An event the client was told; also ``ping`` (G18)."""
+
+    def command(self, data: dict[str, Any]) -> None:
+        """A command that was taken, from wherever."""
+
+    def binary(self, data: bytes) -> None:
+        """One packet of sound on its way to the client."""
+
+    def ended(self) -> None:
+        """The call is over: nothing comes after this."""
+
+
 class EventBus:
     """Fans call events out to listeners, synchronously and in order. A listener that raises is
     logged and disturbs nobody."""
 
     def __init__(self) -> None:
         self.published = 0
+        self.on_watched: Callable[[str], None] = lambda _session_id: None
+        """Told when the first watcher of a call comes and when the last one goes."""
+        self._watchers: dict[str, tuple[CallWatcher, ...]] = {}
         self._all: list[EventListener] = []
         self._by_session: dict[str, list[EventListener]] = {}
 
@@ -46,6 +66,40 @@ class EventBus:
                 self._by_session.pop(session_id, None)
 
         return unsubscribe
+
+    def watch(self, session_id: str, watcher: CallWatcher) -> Callable[[], None]:
+        """Follow one call until it ends; call the result to stop before."""
+        others = self._watchers.get(session_id, ())
+        self._watchers[session_id] = (*others, watcher)
+        if not others:
+            self.on_watched(session_id)
+
+        def stop() -> None:
+            left = tuple(w for w in self._watchers.get(session_id, ()) if w is not watcher)
+            if left:
+                self._watchers[session_id] = left
+            elif self._watchers.pop(session_id, None) is not None:
+                self.on_watched(session_id)
+
+        return stop
+
+    def watchers(self, session_id: str) -> tuple[CallWatcher, ...]:
+        """Who follows this call now."""
+        return self._watchers.get(session_id, ())
+
+    def show(self, session_id: str, what: str, *data: Any) -> None:
+        """Call the method `what` of each watcher of a call; one that raises is logged."""
+        for watcher in self._watchers.get(session_id, ()):
+            try:
+                getattr(watcher, what)(*data)
+            except Exception:  # noqa: BLE001 - the edge to other parts; logged, the call goes on
+                _log.exception("a watcher failed on %s of call %s", what, session_id)
+
+    def end(self, session_id: str) -> None:
+        """The call is over; its watchers are told and let go of."""
+        if session_id in self._watchers:
+            self.show(session_id, "ended")
+            self._watchers.pop(session_id, None)
 
     def publish(self, session_id: str, event: dict[str, Any]) -> None:
         """Tell the listeners of this session, then those of all."""

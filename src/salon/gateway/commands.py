@@ -154,10 +154,12 @@ class MessageCommand(Command):
 
 
 class BridgeCommand(Command):
-    """Lets two live sessions hear each other (G85)."""
+    """Lets two live sessions hear each other (G85). `forward_dtmf`: keys pressed on one are sent
+    on the other as well."""
 
     command: Literal["bridge"] = "bridge"
     target_session_id: str
+    forward_dtmf: bool = False
 
 
 class UnbridgeCommand(Command):

@@ -1,4 +1,4 @@
-"""What happens in a call because nothing happens: its three timers."""
+"""What happens in a call because nothing happens: its timers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ class Deadlines:
         self._input: asyncio.TimerHandle | None = None
         self._packets: asyncio.TimerHandle | None = None
         self._keepalive: asyncio.TimerHandle | None = None
+        self._invite: asyncio.TimerHandle | None = None
+        self._handshake: asyncio.TimerHandle | None = None
         self._closed = False
 
     def keep_alive(self, period_s: int, ping: Callable[[], None]) -> None:
@@ -26,6 +28,22 @@ class Deadlines:
         self._keepalive = asyncio.get_running_loop().call_later(
             period_s, self.keep_alive, period_s, ping
         )
+
+    def expect_invite(self, timeout_s: float, missed: Callable[[], None]) -> None:
+        """Call `missed` unless `invited` comes first (G22)."""
+        if not self._closed:
+            self._invite = asyncio.get_running_loop().call_later(timeout_s, missed)
+
+    def invited(self) -> None:
+        """The client has said what it wants."""
+        if self._invite is not None:
+            self._invite.cancel()
+            self._invite = None
+
+    def expect_handshake(self, timeout_s: float, check: Callable[[], None]) -> None:
+        """Call `check` when the call should be up (G60)."""
+        if not self._closed:
+            self._handshake = asyncio.get_running_loop().call_later(timeout_s, check)
 
     def expect_input(self, timeout_ms: int, missed: Callable[[], None]) -> None:
         """Call `missed` unless `input_came` comes first (G78)."""
@@ -65,6 +83,12 @@ class Deadlines:
     def close(self) -> None:
         """Stop all. Idempotent."""
         self._closed = True
-        for timer in (self._input, self._packets, self._keepalive):
+        for timer in (
+            self._input,
+            self._packets,
+            self._keepalive,
+            self._invite,
+            self._handshake,
+        ):
             if timer is not None:
                 timer.cancel()

@@ -12,11 +12,21 @@ from salon.gateway.commands import Command, HangupCommand, RejectCommand
 
 _log = logging.getLogger("salon.gateway")
 
-QUEUE_BOUND = 256
+QUEUE_BOUND = 1024
+"""As many as events may wait for a client that does not read."""
+QUEUE_BYTES = 8 << 20
+"""What the frames of the waiting commands may take together."""
 
 
 async def _nothing(command: Command) -> None:
     """What is run after the end."""
+
+
+def ends_call(command: Command) -> bool:
+    """Whether a command ends the call; a `hangup` of a transfer does not."""
+    if isinstance(command, HangupCommand):
+        return not command.refer
+    return isinstance(command, RejectCommand)
 
 
 class CommandExecutor:
@@ -30,7 +40,8 @@ class CommandExecutor:
     ) -> None:
         self._run = run
         self._bound = bound
-        self._queue: deque[Command] = deque()
+        self._queue: deque[tuple[Command, int]] = deque()
+        self._size = 0
         self._wake = asyncio.Event()
         self._current: asyncio.Task[None] | None = None
         self._running: Command | None = None
@@ -42,21 +53,29 @@ class CommandExecutor:
         """The command that is being waited for."""
         return self._running
 
-    def submit(self, command: Command) -> bool:
-        """Queue a command; False if the queue is full."""
-        if len(self._queue) >= self._bound:
-            self.refused += 1
+    def takes(self, size: int = 0) -> bool:
+        """Whether there is room for a command of `size` bytes; if not, it counts as refused."""
+        if len(self._queue) < self._bound and self._size + size <= QUEUE_BYTES:
+            return True
+        self.refused += 1
+        return False
+
+    def submit(self, command: Command, size: int = 0) -> bool:
+        """Queue a command that came in `size` bytes; False if the queue is full."""
+        if not self.takes(size):
             return False
-        self._queue.append(command)
+        self._queue.append((command, size))
+        self._size += size
         self._wake.set()
         return True
 
     def abort(self) -> None:
         """Cancel the command being waited for and forget those behind it, but for those that end
         the call: the first of them decides how (G54)."""
-        endings = [c for c in self._queue if isinstance(c, HangupCommand | RejectCommand)]
+        endings = [one for one in self._queue if ends_call(one[0])]
         self._queue.clear()
         self._queue.extend(endings)
+        self._size = sum(size for _, size in endings)
         self.skip()
 
     def skip(self) -> None:
@@ -69,7 +88,9 @@ class CommandExecutor:
         try:
             while True:
                 while self._queue:
-                    await self._one(self._queue.popleft())
+                    command, size = self._queue.popleft()
+                    self._size -= size
+                    await self._one(command)
                 self._wake.clear()
                 await self._wake.wait()
         finally:

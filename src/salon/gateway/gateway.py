@@ -62,6 +62,8 @@ class Gateway:
         unique_ids: bool = True,
         endpoints: Endpoints = SOCKET_ENDPOINTS,
     ) -> None:
+        """With `unique_ids` a second connection with a live id is refused, else it takes over and
+        the call that had it ends (G16)."""
         self.services = services
         self.endpoints = endpoints
         """By path; may be replaced, for the calls that come then."""
@@ -70,14 +72,18 @@ class Gateway:
         self.finished = 0
         self._unique_ids = unique_ids
         self._sessions: dict[str, Session] = {}
+        self._leaving: set[Session] = set()
+        """Calls whose id another one has taken over, until they have ended."""
         self._draining = False
         self._on_ended: list[Callable[[Session], None]] = [services.on_ended]
         services.on_ended = self._ended
+        services.find = self.get
+        services.bus.on_watched = self._watched
 
     @property
     def calls(self) -> int:
         """Calls that are live now."""
-        return len(self._sessions)
+        return len(self._sessions) + len(self._leaving)
 
     def acceptor(self, request: UpgradeRequest) -> SocketHandler | Refusal | None:
         """Decide over an upgrade (G10-G16, G286)."""
@@ -93,11 +99,21 @@ class Gateway:
         session_id = query.id or new_session_id()
         if session_id in self._sessions and self._unique_ids:
             return Refusal(409, "a call with this id is live")
-        if self._draining or len(self._sessions) >= self.max_calls:
+        if self._draining or self.calls >= self.max_calls:
             self.refused += 1
             why = "the server is stopping" if self._draining else "all calls are taken"
             return Refusal(503, why, {"Retry-After": str(RETRY_AFTER_S)})
-        session = Session(session_id, query, self.services, call_type=endpoint.call_type)
+        replaced = self._sessions.get(session_id)
+        session = Session(
+            session_id,
+            query,
+            self.services,
+            call_type=endpoint.call_type,
+            rights=self.services.rights_for(query),
+        )
+        if replaced is not None:  # never two live calls under one id (G16)
+            self._leaving.add(replaced)
+            replaced.hangup("replaced", outcome="killed")
         self._sessions[session_id] = session
         return _SessionSocket(session, endpoint)
 
@@ -121,14 +137,14 @@ class Gateway:
         """Refuse new calls and wait for the running ones; those still live after `timeout`
         seconds are hung up. True if all ended by themselves."""
         self._draining = True
-        sessions = list(self._sessions.values())
+        sessions = [*self._sessions.values(), *self._leaving]
         if not sessions:
             return True
         waiting = [asyncio.ensure_future(session.done.wait()) for session in sessions]
         _, late = await asyncio.wait(waiting, timeout=max(timeout, 0.0))
         if late:
             _log.warning("%d calls still live after %.0f s are ended", len(late), timeout)
-            for session in list(self._sessions.values()):
+            for session in [*self._sessions.values(), *self._leaving]:
                 session.stopping = True
                 session.hangup(HangupReason.SERVER_UNAVAILABLE, outcome="killed")
             await asyncio.wait(late, timeout=5.0)
@@ -140,7 +156,13 @@ class Gateway:
         """End every call now."""
         await self.drain(0.0)
 
+    def _watched(self, session_id: str) -> None:
+        session = self._sessions.get(session_id)
+        if session is not None:
+            session.watched()
+
     def _ended(self, session: Session) -> None:
+        self._leaving.discard(session)
         if self._sessions.get(session.id) is session:
             del self._sessions[session.id]
         self.finished += 1

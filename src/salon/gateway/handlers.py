@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from salon.gateway.options import CallOption, VADOption
@@ -42,7 +43,8 @@ class CallHandler(ABC):
 
 
 def segments(option: VADOption | None) -> SegmenterConfig | None:
-    """What the `vad` option asks for; every type name means the built-in detector (G62)."""
+    """What the `vad` option asks for; every type name but ``nop`` means the built-in detector
+    (G62)."""
     if option is None:
         return None
     return SegmenterConfig(
@@ -51,6 +53,13 @@ def segments(option: VADOption | None) -> SegmenterConfig | None:
         voice_threshold=option.voice_threshold,
         silence_timeout_ms=option.silence_timeout or None,
     )
+
+
+def start_of(session: Session, option: CallOption) -> Callable[[], bool] | None:
+    """When recognition begins, if the call says so (G64); None: at once."""
+    if option.asr is None or not option.asr.start_when_answer:
+        return None
+    return lambda: session.answered_at is not None
 
 
 class ControllerHandler(CallHandler):
@@ -65,4 +74,6 @@ class ControllerHandler(CallHandler):
             recognizer=recognizer,
             hints=session.services.engine.hints() if recognizer else HearingConfig().hints,
             language=option.asr.language if option.asr else None,
+            any_sound=option.vad is not None and option.vad.type == "nop",
+            begin_at=start_of(session, option),
         )

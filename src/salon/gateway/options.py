@@ -263,6 +263,7 @@ class CallOption(WireModel):
         return self.model_copy(update={name: getattr(configured, name) for name in missing})
 
 
+_SIP_PASSWORD = re.compile(r"(?i)(\bsips?:[^:@\s<>]+):[^@\s<>]+(?=@)")
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
 _ICE_SECRET = re.compile(r"(?m)^(a=(?:ice-pwd|crypto):).*$")
 
@@ -270,8 +271,14 @@ _ICE_SECRET = re.compile(r"(?m)^(a=(?:ice-pwd|crypto):).*$")
 def masked(option: StrictModel) -> dict[str, Any]:
     """What was given, as JSON-like data with every secret masked (G200): for lists and logs."""
     given = option.model_dump(by_alias=True, exclude_unset=True, exclude_none=True)
-    shown: dict[str, Any] = _mask_text(redact(given))
+    shown: dict[str, Any] = masked_data(given)
     return shown
+
+
+def masked_data(value: Any) -> Any:
+    """JSON-like data with every secret masked, also those in texts: credentials in URLs, what
+    SDP agrees on."""
+    return _mask_text(redact(value))
 
 
 def _mask_text(value: Any) -> Any:
@@ -280,5 +287,6 @@ def _mask_text(value: Any) -> Any:
     if isinstance(value, list):
         return [_mask_text(item) for item in value]
     if isinstance(value, str):
-        return _ICE_SECRET.sub(rf"\g<1>{MASK}", _USER_INFO.sub(f"{MASK}@", value))
+        value = _SIP_PASSWORD.sub(rf"\1:{MASK}", _USER_INFO.sub(f"{MASK}@", value))
+        return _ICE_SECRET.sub(rf"\g<1>{MASK}", value)
     return value

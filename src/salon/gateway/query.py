@@ -11,7 +11,7 @@ from salon.gateway.errors import QueryError
 SERVER_TRACK = "server-side-track"
 """Id of the server track unless the connection names another (G6)."""
 DEFAULT_PING = 20
-HANDLERS = frozenset({"controller", "room"})
+HANDLERS = frozenset({"controller", "room", "webhook"})
 """Who may drive a call."""
 
 INTERRUPTIONS = frozenset({"immediate", "confirmed", "semantic", "disabled"})

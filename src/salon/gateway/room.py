@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from salon.base import SalonError, new_id
+from salon.base import new_id
 from salon.channels.voice import Caller, VoiceChannel
 from salon.core.kit import RoomKit
 from salon.gateway.errors import CommandError
@@ -73,11 +73,7 @@ class RoomHandler(CallHandler):
         )
         self._channel.join(self._caller)
         engine = session.services.engine
-        try:
-            recognizer = engine.recognizer(option.asr.provider if option.asr else None)
-        except SalonError as error:
-            session.error("asr", str(error))
-            recognizer = None
+        recognizer = session.recognizer(option, always=True)
         return HearingConfig(
             segments=segments(option.vad) or SegmenterConfig(),
             turns=turns,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
 from typing import Any, Literal
 
 from salon.base import SalonError, TaskScope
@@ -12,51 +11,49 @@ from salon.gateway.actions import carry_out
 from salon.gateway.commands import (
     AcceptCommand,
     Command,
-    HangupCommand,
     HangupReason,
     InterruptCommand,
     InviteCommand,
     PlayCommand,
-    RejectCommand,
+    RingingCommand,
     parse_command,
 )
+from salon.gateway.companions import Companion
 from salon.gateway.deadlines import Deadlines
 from salon.gateway.early import EarlySound
+from salon.gateway.ending import end_call
+from salon.gateway.equipment import recognizer_for
 from salon.gateway.errors import CommandError
 from salon.gateway.events import (
     ErrorEvent,
     Event,
-    SilenceEvent,
+    Party,
+    PingEvent,
     TrackEndEvent,
     TrackStartEvent,
     rfc3339,
 )
-from salon.gateway.executor import CommandExecutor
-from salon.gateway.farewell import close_code, farewell
+from salon.gateway.executor import CommandExecutor, ends_call
+from salon.gateway.farewell import parties
 from salon.gateway.invitation import Invitation
 from salon.gateway.options import CallOption, masked
+from salon.gateway.pump import EventPump
 from salon.gateway.query import CallQuery
+from salon.gateway.rights import ALL_RIGHTS, CallRights
 from salon.gateway.server_track import ServerTrack
 from salon.gateway.services import SessionServices
-from salon.gateway.state import SessionState, Signal, advance
-from salon.gateway.translate import translate
+from salon.gateway.shown import shown_command, shown_event
+from salon.gateway.state import SessionState
 from salon.gateway.transports import BaseTransport
-from salon.voice.events import Final, Partial, Speaking, TrackEnded, TrackStarted, TurnMeasured
 from salon.voice.leg import SilentLeg
 from salon.voice.session import MediaSession
 from salon.voice.stt.base import SpeechToText
 
 _log = logging.getLogger("salon.gateway")
 
+
 Outcome = Literal["completed", "failed", "killed", "lost"]
 """How a call ended: by somebody in it, by an error, from outside, by a connection that broke."""
-INVITE_TIMEOUT_S = 0.25
-MEDIA_TIMEOUT_S = 2.0
-EVENTS_TIMEOUT_S = 0.25
-CARRIER_TIMEOUT_S = 1.0
-HANDLER_TIMEOUT_S = 1.0
-"""What each step of the end may take: an aborted invite, the recording, the last media events, the
-carrier's sound, the handler. Together less than 5 s, in which the socket closes (G321)."""
 
 
 class Session:
@@ -73,39 +70,58 @@ class Session:
         services: SessionServices,
         *,
         call_type: str = "webSocket",
+        rights: CallRights = ALL_RIGHTS,
     ) -> None:
         self.id = session_id
         self.query = query
         self.services = services
         self.call_type = call_type
+        self.rights = rights
         self.state = SessionState.CREATED
         self.option: CallOption | None = None
         self.started_at = services.clock.time()
+        self.ringing_at: float | None = None
         self.answered_at: float | None = None
         self.ended_at: float | None = None
         self.reason: str | None = None
         self.outcome: Outcome = "completed"
         self.stopping = False
         """The server is being shut down: the connection closes with 1001 (G21)."""
-        self.early = EarlySound()
+        self.early = EarlySound(services.early_seconds)
         """Sound in binary frames from before the answer (G43)."""
+        self.variables: dict[str, Any] = {
+            "session_id": session_id,
+            "call_type": call_type.lower(),
+            "start_time": rfc3339(self.started_at),
+        }
+        """What is known of the call by name (G186), with what `option.extra` gave; told at the end
+        (G112)."""
+        self.muted: set[str] = set()
+        """Muted tracks but for the server's, which is muted while it lives (G87)."""
+        self.hidden_tracks: set[str] = set()
+        """Tracks beside the two of every call, such as those of bridges."""
         self.deadlines = Deadlines()
         self.handler = services.handler_for(query)
         self.done = asyncio.Event()
         self.transport: BaseTransport | None = None
         """The client's side, from `attach` until it is let go of at the end."""
+        self.scope = TaskScope(f"session {session_id}")
+        self.executor = CommandExecutor(self._execute)
+        self.inviting: asyncio.Task[Any] | None = None
+        """The `invite` that is being carried out."""
+        self.pumping: asyncio.Task[None] | None = None
+        """Reads the media's events, once there is media."""
         self._connected = False
         self._greeted = False
         self._dropped_audio = 0
         self._main_since: float | None = None
-        self._scope = TaskScope(f"session {session_id}")
-        self._executor = CommandExecutor(self._execute)
         self._media: MediaSession | None = None
         self._track: ServerTrack | None = None
-        self._inviting: asyncio.Task[Any] | None = None
-        self._pumping: asyncio.Task[None] | None = None
+        self._pump: EventPump | None = None
         self._end_task: asyncio.Task[None] | None = None
-        self._ending = False
+        self.ending = False
+        """The end has been decided on; no command is taken."""
+        self.companions: tuple[Companion, ...] = services.companions(self)
 
     # -- the carrier's side ---------------------------------------------------------------------
 
@@ -113,9 +129,12 @@ class Session:
         """The client is connected; called once."""
         self.transport = transport
         self._connected = True
-        self._scope.spawn(self._executor.work(), name="commands")
+        self.scope.spawn(self.executor.work(), name="commands")
+        self.watched()
         if self.query.ping:
             self.deadlines.keep_alive(self.query.ping, self._ping)
+        if self.services.invite_timeout > 0:
+            self.deadlines.expect_invite(self.services.invite_timeout, self._silent)
 
     def text(self, data: str) -> None:
         """One text frame: a command (G30, G31), the first one perhaps in the carrier's own form
@@ -129,7 +148,7 @@ class Session:
         except CommandError as error:
             self.error("command", str(error), 400)
             return
-        self.submit(command)
+        self.submit(command, size=len(data))
 
     def overflow_notice(self) -> str:
         """What a client is told that does not read its events (G119)."""
@@ -169,30 +188,71 @@ class Session:
 
     # -- what may be asked of a session -----------------------------------------------------------
 
-    def submit(self, command: Command) -> bool:
-        """Queue a command; what overtakes does so here (G34). False if the queue is full (G35)."""
-        if self._ending:
+    def submit(self, command: Command, *, size: int = 0) -> bool:
+        """Queue a command that came in `size` bytes; what overtakes does so here (G34). False if
+        the queue is full (G35), which is told, or the call is ending."""
+        if self.ending:
             return False
-        running = self._executor.running
-        if running is not None:
-            if isinstance(command, HangupCommand | RejectCommand):
-                self._executor.abort()
-            elif isinstance(command, InterruptCommand):
-                self.interrupt(command)  # now, and again after what was sent before it
-                if isinstance(running, PlayCommand):
-                    self._executor.skip()
-        if self._executor.submit(command):
-            return True
-        self.error("command", f"too many commands wait, {command.command} was not taken", 429)
-        return False
+        running = self.executor.running
+        if running is not None and ends_call(command):
+            self.executor.abort()
+        if not self.executor.takes(size):
+            self.error("command", f"too many commands wait, {command.command} was not taken", 429)
+            return False
+        self._took(command)
+        if running is not None and isinstance(command, InterruptCommand):
+            self.interrupt(command)  # now, and again after what was sent before it
+            if isinstance(running, PlayCommand):
+                self.executor.skip()
+        return self.executor.submit(command, size)
+
+    def _took(self, command: Command) -> None:
+        if self.companions:
+            self.accompany("command", command)
+        bus = self.services.bus
+        if bus.watchers(self.id):
+            bus.show(self.id, "command", shown_command(command))
 
     def emit(self, event: Event) -> None:
-        """Tell the client and the bus."""
+        """Tell the client, the bus, the companions and who watches the call."""
         if self.transport is not None and self._connected:
             self.transport.send_event(event.to_json())
         bus = self.services.bus
         if bus.wanted:
             bus.publish(self.id, event.to_dict())
+        self._mention(event)
+
+    def _mention(self, event: Event) -> None:
+        """What goes along with the call learns of an event."""
+        if self.companions:
+            self.accompany("event", event)
+        bus = self.services.bus
+        if bus.watchers(self.id):
+            bus.show(self.id, "event", shown_event(event))
+
+    def accompany(self, what: str, *about: Any) -> None:
+        """Call the method `what` of each companion; one that raises disturbs nobody."""
+        for companion in self.companions:
+            try:
+                getattr(companion, what)(*about)
+            except Exception:  # noqa: BLE001 - companions are plugged in; the call goes on
+                _log.exception("%s of call %s failed at %s", companion.name, self.id, what)
+
+    async def settle(self) -> None:
+        """Returns when every media event posted so far has been told."""
+        if self._pump is not None:
+            await self._pump.settle()
+
+    def watched(self) -> None:
+        """Somebody begins to watch the call or nobody does any more."""
+        if self.transport is None:
+            return
+        bus, session_id = self.services.bus, self.id
+        self.transport.on_sound = (
+            (lambda packet: bus.show(session_id, "binary", packet))
+            if bus.watchers(session_id)
+            else None
+        )
 
     def error(self, sender: str, message: str, code: int | None = None) -> None:
         """Tell the client that something failed (G32)."""
@@ -204,22 +264,27 @@ class Session:
 
     def hangup(self, reason: HangupReason | str, *, outcome: Outcome = "completed") -> None:
         """End the call; the first reason stays (G54). Returns at once."""
-        if self._ending:
+        if self.ending:
             return
-        self._ending = True
+        self.ending = True
         self.reason = str(reason)
         self.outcome = outcome
-        self._end_task = asyncio.ensure_future(self._end(reason))
+        self._end_task = asyncio.ensure_future(end_call(self, reason))
 
-    def recognizer(self, option: CallOption) -> SpeechToText | None:
-        """The engine the `asr` option asks for; a missing one is told and the call runs."""
-        if option.asr is None:
-            return None
-        try:
-            return self.services.engine.recognizer(option.asr.provider)
-        except SalonError as error:
-            self.error("asr", str(error))
-            return None
+    def let_go(self, code: int) -> None:
+        """The last word is said: close the connection with `code` (G21)."""
+        transport = self.transport
+        if transport is not None:
+            transport.on_sound = None
+            if self._connected:
+                transport.close(code)
+            self._dropped_audio = transport.dropped_audio
+        self.transport = None
+
+    def recognizer(self, option: CallOption, *, always: bool = False) -> SpeechToText | None:
+        """The engine the `asr` option asks for, without it the default one if `always`; a missing
+        one is told and the call runs."""
+        return recognizer_for(self, option, always=always)
 
     @property
     def media(self) -> MediaSession:
@@ -227,8 +292,10 @@ class Session:
         if self._media is None:
             leg = self.transport.first_leg() if self.transport is not None else SilentLeg()
             self._media = MediaSession(self.id, self.services.engine, leg=leg)
-            self._track = ServerTrack(self._media, self.services.sounds)
-            self._pumping = self._scope.spawn(self._pump(self._media), name="events")
+            services = self.services
+            self._track = ServerTrack(self._media, services.sounds, services.voices, self.rights)
+            self._pump = EventPump(self, self._media)
+            self.pumping = self.scope.spawn(self._pump.run(), name="events")
         return self._media
 
     @property
@@ -245,6 +312,11 @@ class Session:
         return self._track
 
     @property
+    def parties(self) -> tuple[Party | None, Party | None]:
+        """Who calls and who is called, as the options name them (G112)."""
+        return parties(self.option)
+
+    @property
     def dropped_audio(self) -> int:
         """Outgoing packets dropped because the client reads too slowly."""
         if self.transport is not None:
@@ -257,7 +329,7 @@ class Session:
             "id": self.id,
             "callType": self.call_type,
             "cs.option": masked(self.option) if self.option else None,
-            "ringTime": None,
+            "ringTime": rfc3339(self.ringing_at) if self.ringing_at else None,
             "startTime": rfc3339(self.answered_at) if self.answered_at else None,
             "state": self.state.value,
             "handler": self.query.handler,
@@ -272,7 +344,7 @@ class Session:
             self.error("command", str(error))
         except Exception:  # noqa: BLE001 - the edge of a command; the client is told (G32)
             _log.exception("command %s of call %s failed", command.command, self.id)
-            inviting = isinstance(command, InviteCommand | AcceptCommand)
+            inviting = isinstance(command, InviteCommand | AcceptCommand | RingingCommand)
             if inviting and self.answered_at is None:  # G33
                 self.error(command.command, "internal failure", 500)
                 self.hangup(HangupReason.FAILED, outcome="failed")
@@ -283,11 +355,12 @@ class Session:
         """Answer the call; one at a time."""
         if self.transport is None:
             return
-        self._inviting = asyncio.current_task()
+        self.deadlines.invited()
+        self.inviting = asyncio.current_task()
         try:
             await Invitation(self, self.transport, command).run()
         finally:
-            self._inviting = None
+            self.inviting = None
 
     def interrupt(self, command: InterruptCommand) -> None:
         """Cut what plays (G76)."""
@@ -295,97 +368,19 @@ class Session:
             self.track.interrupt(command)
             self.handler.interrupt()
 
-    # -- media events -----------------------------------------------------------------------------
-
-    async def _pump(self, media: MediaSession) -> None:
-        server = self.query.server_side_track
-        async for event in media.events:
-            if isinstance(event, Speaking | Partial | Final | TrackStarted):
-                self.deadlines.input_came()
-            elif isinstance(event, TurnMeasured):
-                self.services.on_measured(event)
-            if (message := translate(event, self.id, server, self.now_ms())) is not None and not (
-                isinstance(event, Final) and not event.text
-            ):
-                self.emit(message)
-            try:
-                self.handler.media(event)
-            except SalonError as error:
-                self.error("server", str(error))
-            except Exception:  # noqa: BLE001 - handlers are plugged in; the call goes on
-                _log.exception("the handler of call %s failed", self.id)
-                self.error("server", "internal failure", 500)
-            if isinstance(event, TrackEnded) and not self._ending:
-                if event.wait_input_ms:
-                    self._expect_input(event.wait_input_ms, server)
-                if event.auto_hangup:
-                    self.hangup(HangupReason.SYSTEM)
-        if media.events.overflowed:
-            self.error("server", "too many events wait, the call ends", 500)
-            self.hangup(HangupReason.FAILED, outcome="failed")
-
-    def _expect_input(self, timeout_ms: int, server: str) -> None:
-        """Tell if nothing is said within `timeout_ms` after a playback (G78)."""
-        since = self.now_ms()
-
-        def missed() -> None:
-            self.emit(
-                SilenceEvent(
-                    track_id=server,
-                    timestamp=self.now_ms(),
-                    start_time=since,
-                    duration=timeout_ms,
-                    refer=False,
-                )
-            )
-
-        self.deadlines.expect_input(timeout_ms, missed)
-
     def _ping(self) -> None:
-        if self.transport is not None and self._connected:
-            self.transport.ping(rfc3339(self.services.clock.time()).encode())
+        if self.transport is None or not self._connected:
+            return
+        stamp = rfc3339(self.services.clock.time())
+        self.transport.ping(stamp.encode())
+        if self.companions or self.services.bus.watchers(self.id):
+            self._mention(PingEvent(timestamp=self.now_ms(), payload=stamp))
 
-    # -- the end ----------------------------------------------------------------------------------
-
-    async def _end(self, reason: HangupReason | str) -> None:
-        self._executor.abort()
-        self.deadlines.close()
-        if self._inviting is not None:
-            await asyncio.wait({self._inviting}, timeout=INVITE_TIMEOUT_S)
-        if self._media is not None and self._pumping is not None:
-            await self._bounded(self._media.close(), MEDIA_TIMEOUT_S)
-            await asyncio.wait({self._pumping}, timeout=EVENTS_TIMEOUT_S)
-        if self.transport is not None:
-            await self._bounded(self.transport.ended(), CARRIER_TIMEOUT_S)
-        await self._bounded(self.handler.end(str(reason)), HANDLER_TIMEOUT_S)
-        self.ended_at = self.services.clock.time()
-        self.state = advance(self.state, Signal.HANGUP)
-        try:
-            self.services.on_ended(self)  # first, so that whoever is told finds the id free
-        finally:
-            self._part(reason)
-            await self._scope.close()
-            self.done.set()
-
-    def _part(self, reason: HangupReason | str) -> None:
-        """Say goodbye to the client and let go of the carrier (G120)."""
-        self.main_track_ended()
-        self.emit(farewell(self, reason))
-        transport = self.transport
-        if transport is not None:
-            if self._connected:
-                transport.close(close_code(self, reason))
-            self._dropped_audio = transport.dropped_audio
-        self.transport = None
-
-    async def _bounded(self, step: Coroutine[Any, Any, None], timeout: float) -> None:
-        """One step of the end; a call ends all the same if it fails."""
-        try:
-            await asyncio.wait_for(step, timeout)
-        except TimeoutError:
-            _log.warning("call %s did not end cleanly in time", self.id)
-        except Exception:  # noqa: BLE001 - the outer edge of the call; it must end all the same
-            _log.exception("ending call %s failed", self.id)
+    def _silent(self) -> None:
+        """Nobody invited in time (G22)."""
+        seconds = self.services.invite_timeout
+        self.error("session", f"no invite came within {seconds:g} s, the call ends")
+        self.hangup(HangupReason.NO_ANSWER, outcome="killed")
 
     def now_ms(self) -> int:
         """The stamp of an event that happens now."""

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import io
-import socket
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import numpy as np
 
 from salon.base import MissingExtraError, PolicyError, SalonError, UrlPolicy, resolve_below
+from salon.gateway.sound_cache import SoundCache
 from salon.media import SAMPLE_RATE, MediaError, Samples, read_wav, resample
+from salon.transport.addresses import resolve_checked
 
 MAX_BYTES = 32 * 1024 * 1024
 MAX_SECONDS = 1800
 FETCH_TIMEOUT_S = 15.0
 MAX_REDIRECTS = 3
+_FORMATS = {
+    "audio/mpeg": "mp3",
+    "audio/mp3": "mp3",
+    "audio/aac": "aac",
+    "audio/ac3": "ac3",
+    "audio/amr": "amr",
+    "audio/basic": "mulaw",
+    "audio/pcmu": "mulaw",
+    "audio/pcma": "alaw",
+    "audio/g722": "g722",
+}
+"""How to read sound whose bytes may not tell what it is."""
+_RAW = {"mulaw": {"sample_rate": "8000"}, "alaw": {"sample_rate": "8000"}, "g722": {}}
+"""Bytes that never tell, and what is to be known of them."""
+_NAMED = {".mp3": "mp3", ".aac": "aac", ".ulaw": "mulaw", ".alaw": "alaw", ".g722": "g722"}
 
 
 class SoundError(SalonError):
@@ -34,19 +50,41 @@ class SoundLoader:
 
     roots: tuple[Path, ...] = ()
     policy: UrlPolicy = field(default_factory=UrlPolicy)
+    cache: SoundCache | None = None
+    """Keeps what was decoded: files until they change, URLs for good (G219)."""
 
     async def load(self, url: str) -> Samples:
         """The sound as ``int16[n]`` 16 kHz mono; raises `SoundError`."""
-        if "://" in url:
-            data = await self._fetch(url)
-        else:
-            data = await asyncio.to_thread(self._read, url)
         try:
-            return await asyncio.to_thread(_decode, data)
-        except MissingExtraError as error:
+            return await (self._remote(url) if "://" in url else self._local(url))
+        except (MissingExtraError, PolicyError) as error:
             raise SoundError(str(error)) from error
 
-    def _read(self, name: str) -> bytes:
+    async def _remote(self, url: str) -> Samples:
+        self.policy.check(url)
+        if self.cache is not None and (found := await self.cache.get(url)) is not None:
+            return found
+        data, content_type = await self._fetch(url)
+        return await self._decoded(url, data, _hint(urlsplit(url).path, content_type))
+
+    async def _local(self, name: str) -> Samples:
+        path, changed = await asyncio.to_thread(self._find, name)
+        # the path, not the name: what another server's roots hold under it is another sound
+        if self.cache is not None:
+            found = await self.cache.get(str(path), changed=changed)
+            if found is not None:
+                return found
+        data = await asyncio.to_thread(_read, path)
+        return await self._decoded(str(path), data, _hint(path.name, ""))
+
+    async def _decoded(self, url: str, data: bytes, hint: str | None) -> Samples:
+        samples = await asyncio.to_thread(_decode, data, hint)
+        if self.cache is not None and len(samples):
+            await self.cache.put(url, samples)
+        return samples
+
+    def _find(self, name: str) -> tuple[Path, float]:
+        """The file, and when it was changed (epoch seconds)."""
         for root in self.roots:
             try:
                 path = resolve_below(root, name)
@@ -54,25 +92,24 @@ class SoundLoader:
                 continue
             try:
                 if path.is_file():
-                    if path.stat().st_size > MAX_BYTES:
-                        raise SoundError(f"file is larger than {MAX_BYTES} bytes")
-                    return path.read_bytes()
+                    return path, path.stat().st_mtime
             except OSError as error:
                 raise SoundError(f"file not readable: {error.strerror}") from None
         raise SoundError("file not found below the media folders of this server")
 
-    async def _fetch(self, url: str) -> bytes:
+    async def _fetch(self, url: str) -> tuple[bytes, str]:
+        """What is there, and of what content type it says it is."""
         try:
             import httpx
         except ImportError as error:
-            raise SoundError(str(MissingExtraError("openai", "fetching URLs"))) from error
+            raise MissingExtraError("http", "fetching URLs") from error
         try:
             async with (
                 asyncio.timeout(FETCH_TIMEOUT_S),
                 httpx.AsyncClient(timeout=FETCH_TIMEOUT_S, trust_env=False) as client,
             ):
                 for _ in range(MAX_REDIRECTS + 1):
-                    address = await self._check(url)
+                    address = await resolve_checked(self.policy, url)
                     async with client.stream(
                         "GET", follow_redirects=False, **_pinned(url, address)
                     ) as response:
@@ -81,31 +118,12 @@ class SoundLoader:
                             continue
                         if response.status_code != 200:
                             raise SoundError(f"the server answered {response.status_code}")
-                        return await _bounded(response)
+                        return await _bounded(response), response.headers.get("content-type", "")
                 raise SoundError(f"more than {MAX_REDIRECTS} redirects")
         except TimeoutError:
             raise SoundError(f"not loaded within {FETCH_TIMEOUT_S:.0f} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise SoundError(f"not loaded: {type(error).__name__}") from None
-        except PolicyError as error:
-            raise SoundError(str(error)) from None
-
-    async def _check(self, url: str) -> str | None:
-        """The address to connect to, so that the name cannot mean another one a moment later;
-        None where the policy leaves it open."""
-        self.policy.check(url)
-        host = urlsplit(url).hostname or ""
-        if host in self.policy.allowed_hosts or self.policy.allow_private:
-            return None
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(
-                host, None, type=socket.SOCK_STREAM
-            )
-        except OSError:
-            raise SoundError("the host is not known") from None
-        for entry in found:
-            self.policy.check_address(str(entry[4][0]))
-        return str(found[0][4][0])
 
 
 def _pinned(url: str, address: str | None) -> dict[str, Any]:
@@ -131,21 +149,48 @@ async def _bounded(response: object) -> bytes:
     return bytes(data)
 
 
-def _decode(data: bytes) -> Samples:
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise SoundError(f"file is larger than {MAX_BYTES} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise SoundError(f"file not readable: {error.strerror}") from None
+
+
+def _hint(name: str, content_type: str) -> str | None:
+    """How to decode what its bytes do not tell: by its ending, without one by its type (G80)."""
+    ending = PurePosixPath(name).suffix.lower()
+    return _NAMED.get(ending) if ending else _FORMATS.get(content_type.partition(";")[0].lower())
+
+
+def _decode(data: bytes, hint: str | None = None) -> Samples:
     if data[:4] == b"RIFF":
         try:
             samples, rate = read_wav(data)
         except MediaError as error:
             raise SoundError(str(error)) from None
         return resample(samples, rate, SAMPLE_RATE)
+    if hint in _RAW:
+        return _by_container(data, hint)
+    try:
+        return _by_container(data, None)
+    except SoundError:
+        if hint is None:
+            raise
+    return _by_container(data, hint)
+
+
+def _by_container(data: bytes, format_name: str | None) -> Samples:
     try:
         import av
     except ImportError as error:
         raise MissingExtraError("codecs", "playing other formats than WAV") from error
     parts: list[Samples] = []
     size = 0
+    options = _RAW.get(format_name or "", {})
     try:
-        with av.open(io.BytesIO(data), "r") as container:
+        with av.open(io.BytesIO(data), "r", format=format_name, options=options) as container:
             resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
             for frame in container.decode(audio=0):
                 for piece in resampler.resample(frame):

@@ -22,6 +22,7 @@ from salon.voice.events import (
     Interrupted,
     MediaEvent,
     Partial,
+    Recognized,
     Silence,
     Speaking,
     Synthesized,
@@ -29,6 +30,9 @@ from salon.voice.events import (
     TrackStarted,
     TurnMeasured,
 )
+
+_OF_SERVER = ("filetrack:", "media_pass:")
+"""How the senders of failures on the server track begin, but for ``tts`` (G37)."""
 
 
 def translate(event: MediaEvent, main: str, server: str, now: int) -> Event | None:
@@ -82,7 +86,8 @@ def translate(event: MediaEvent, main: str, server: str, now: int) -> Event | No
                 current=event.current_ms,
             )
         case Failed():
-            track = server if event.sender == "tts" or event.sender.startswith("file") else main
+            of_server = event.sender == "tts" or event.sender.startswith(_OF_SERVER)
+            track = server if of_server else main
             return ErrorEvent(
                 track_id=track,
                 timestamp=now,
@@ -90,13 +95,20 @@ def translate(event: MediaEvent, main: str, server: str, now: int) -> Event | No
                 error=event.message,
                 code=event.code,
             )
-        case Synthesized() | TurnMeasured():
+        case Synthesized() | TurnMeasured() | Recognized():
             return _metrics(event, now)
         case _:
             return None
 
 
-def _metrics(event: Synthesized | TurnMeasured, now: int) -> MetricsEvent:
+def _metrics(event: Synthesized | TurnMeasured | Recognized, now: int) -> MetricsEvent:
+    if isinstance(event, Recognized):
+        return MetricsEvent(
+            timestamp=now,
+            key=f"{'completed' if event.final else 'ttfb'}.asr.{event.engine}",
+            duration=max(0, event.duration_ms),
+            data={"index": event.index},
+        )
     if isinstance(event, TurnMeasured):
         return MetricsEvent(
             timestamp=now,
@@ -117,8 +129,10 @@ def _metrics(event: Synthesized | TurnMeasured, now: int) -> MetricsEvent:
         duration=event.duration_ms,
         data={
             **({} if event.play_id is None else {"playId": event.play_id}),
+            **({} if event.sequence is None else {"cmdSeq": event.sequence}),
+            **({"speaker": event.speaker} if event.cached and event.speaker else {}),
             "length": event.length_bytes,
-            "cached": False,
+            "cached": event.cached,
             "ttfb": event.first_byte_ms,
             "duration": event.duration_ms,
         },

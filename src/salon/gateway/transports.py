@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from salon.gateway.commands import Command
@@ -29,6 +30,8 @@ class BaseTransport(ABC):
     """A second `invite` that is not taken ends the call (G52: on `/call` it does)."""
     main_ssrc: int = 0
     """Names the packets of the main track in its `trackEnd` (G114); 0 if there are none."""
+    on_sound: Callable[[bytes], None] | None = None
+    """Told each packet of sound that leaves in a binary frame, while somebody watches the call."""
 
     @abstractmethod
     def send_event(self, event: str) -> None:
@@ -48,6 +51,14 @@ class BaseTransport(ABC):
         """Packets dropped because the client reads too slowly."""
 
     # -- sound ------------------------------------------------------------------------------------
+
+    @property
+    def established(self) -> bool:
+        """An answered call can be heard; `handshakeTimeout` looks at it (G60)."""
+        return True
+
+    def send_sound(self, data: bytes) -> None:  # noqa: B027 - optional to override
+        """A binary frame beside the call's own sound (G48)."""
 
     def first_leg(self) -> AudioLeg:
         """What carries sound before the call is answered; nothing, if that is not agreed on."""
@@ -105,6 +116,9 @@ class EventTransport(BaseTransport):
     def close(self, code: int, reason: str = "") -> None:
         self._socket.close(code, reason)
 
+    def send_sound(self, data: bytes) -> None:
+        self._socket.send_binary(data)
+
     @property
     def dropped_audio(self) -> int:
         return self._socket.dropped_audio
@@ -134,9 +148,11 @@ class SocketTransport(EventTransport):
         return ""
 
     def answered(self) -> None:
-        leg = self._agreed
+        leg, session = self._agreed, self._session
         if leg is not None:
-            for payload in self._session.early.take(leg.codec.name):
+            if session.option and session.option.asr and session.option.asr.start_when_answer:
+                session.early.discard()  # nothing from before the answer is recognised (G64)
+            for payload in session.early.take(leg.codec.name):
                 leg.receive(payload)
             self._leg = leg
 
@@ -149,4 +165,9 @@ class SocketTransport(EventTransport):
 
     def _make_leg(self, codec: str | None) -> SocketLeg:
         made = make_codec(codec, pcm_out_rate=self._session.services.pcm_out_rate)
-        return SocketLeg(made, self._socket.send_binary)
+        return SocketLeg(made, self._send_packet)
+
+    def _send_packet(self, packet: bytes) -> None:
+        self._socket.send_binary(packet)
+        if self.on_sound is not None:
+            self.on_sound(packet)

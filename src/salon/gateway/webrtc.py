@@ -183,6 +183,13 @@ class WebRtcTransport(EventTransport):
 
     # -- the connection ---------------------------------------------------------------------------
 
+    @property
+    def established(self) -> bool:
+        """It was connected once; that it may be lost again is another matter (G150)."""
+        if self._counted is not None:
+            return True
+        return self._peer is not None and self._peer.state is PeerState.CONNECTED
+
     def _peer_state(self, peer: PacketPeer, state: PeerState) -> None:
         if peer is self._next:
             self._next_state(peer, state)

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from salon.base import SYSTEM_CLOCK, Clock
+from salon.base import SYSTEM_CLOCK, Begun, Clock
 from salon.core.ports.ai import (
     AIContext,
     AIMessage,
@@ -77,7 +77,9 @@ async def run_with_tools(
     tools.
     """
     deadline = None if timeout is None else clock.monotonic() + timeout
-    context = replace(context, tools=_joined(context.tools, toolbox.specs))
+    specs = toolbox.specs
+    if specs:
+        context = replace(context, tools=_joined(context.tools, specs))
     report = report or LoopReport()
     source = _Source(provider, fallback, silence)
     for done in range(max_rounds + 1):
@@ -205,10 +207,18 @@ def _joined(given: Iterable[AITool], own: Sequence[AITool]) -> list[AITool]:
 
 async def _next(parts: AsyncGenerator[AIStreamPart, None], silence: float) -> AIStreamPart | None:
     """The next part, or None at the end. Who consumes the answer may take its time between two."""
-    scope = asyncio.timeout(silence)
+    try:
+        begun = Begun(anext(parts))
+        if begun.over:
+            return begun.result
+        scope = asyncio.timeout(silence)
+    except StopAsyncIteration:
+        return None
     try:
         async with scope:
-            return await anext(parts, None)
+            return await begun
+    except StopAsyncIteration:
+        return None
     except TimeoutError:
         if not scope.expired():
             raise

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from salon.base import RAISED
 from salon.media.pacing import PERIOD_NS, Pacer
 from salon.transport.lateness import LatenessHistogram
 
@@ -183,7 +184,7 @@ class Ticker:
             if handle.active:
                 try:
                     handle.callback(tick)
-                except Exception:  # noqa: BLE001 - the outer edge of the media plane; logged there
+                except RAISED:  # the outer edge of the media plane; logged there
                     self._failed(handle)
         self._busy += time.perf_counter() - started
 

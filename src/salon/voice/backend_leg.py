@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
-from salon.base import TaskScope
+from salon.base import RAISED, TaskScope
 from salon.media.frame import SAMPLE_RATE, AudioChunk, Samples
 from salon.voice.backends.base import VoiceBackend, VoiceCapability
 from salon.voice.backends.carried import CarriedVoiceBackend
 from salon.voice.backends.session import VoiceSession
+from salon.voice.foreign import is_ours
 from salon.voice.leg import AudioLeg, Hear, Post
 
 _log = logging.getLogger("salon.voice")
 
 MAX_WAITING = 250
 """Frames that may wait for a backend that does not take them; beyond, the oldest go (5 s)."""
+TAKE_S = 15.0
+"""After the end of an utterance a backend has so long to take the rest of it."""
+CANCEL_S = 5.0
+"""A backend has so long to stop playing."""
 
 
 class BackendLeg(AudioLeg):
@@ -25,14 +31,22 @@ class BackendLeg(AudioLeg):
 
     A backend that paces and queues by itself gets each frame at once; any other gets one
     `send_audio` per utterance, whose chunks come as they are due and end with a final one (V105).
-    Sound from the participant comes by `MediaSession.hear_frame`, not through the leg.
+    Sound from the participant comes by `MediaSession.hear_frame`, not through the leg. `flushed` is
+    called when what was sent and not heard yet is dropped.
     """
 
-    def __init__(self, backend: VoiceBackend, session: VoiceSession) -> None:
+    def __init__(
+        self,
+        backend: VoiceBackend,
+        session: VoiceSession,
+        *,
+        flushed: Callable[[], None] | None = None,
+    ) -> None:
         self.backend = backend
         self.session = session
         self.dropped = 0
         """Frames that the backend did not take in time."""
+        self._flushed = flushed
         self._direct = isinstance(backend, CarriedVoiceBackend)
         self._scope = TaskScope(f"leg of {session.id}")
         self._utterance: _Outgoing | None = None
@@ -59,10 +73,18 @@ class BackendLeg(AudioLeg):
         self.dropped += self._utterance.put(chunk)
 
     async def _play(self, outgoing: _Outgoing) -> None:
+        name = self.backend.name
         try:
-            await self.backend.send_audio(self.session, outgoing.chunks())
-        except Exception:  # noqa: BLE001 - the edge to other people's backends; the call goes on
-            _log.exception("backend %s could not play", self.backend.name)
+            async with outgoing.limited() as limit:
+                await self.backend.send_audio(self.session, outgoing.chunks())
+        except RAISED as error:
+            if is_ours(error):
+                raise
+            if limit.expired():
+                self.dropped += outgoing.drop()
+                _log.error("backend %s did not take an utterance within %g s", name, TAKE_S)
+            else:
+                _log.exception("backend %s could not play", name)
         finally:
             outgoing.close()
             if self._utterance is outgoing:
@@ -83,6 +105,8 @@ class BackendLeg(AudioLeg):
     def flush(self) -> None:
         if self._closed:
             return
+        if self._flushed is not None:
+            self._flushed()
         if self._utterance is not None:
             self._utterance.drop()
             self._utterance = None
@@ -92,7 +116,17 @@ class BackendLeg(AudioLeg):
             self._scope.spawn(self._cancel(), name="cancel")
 
     async def _cancel(self) -> None:
-        await self.backend.cancel_audio(self.session)
+        name = self.backend.name
+        try:
+            async with asyncio.timeout(CANCEL_S) as limit:
+                await self.backend.cancel_audio(self.session)
+        except RAISED as error:
+            if is_ours(error):
+                raise
+            if limit.expired():
+                _log.error("backend %s did not stop playing within %g s", name, CANCEL_S)
+            else:
+                _log.exception("backend %s could not stop playing", name)
 
     def close(self) -> None:
         if self._closed:
@@ -115,6 +149,19 @@ class _Outgoing:
         self._chunks: deque[AudioChunk] = deque()
         self._wake = asyncio.Event()
         self._over = False
+        self._limit: asyncio.Timeout | None = None
+
+    @asynccontextmanager
+    async def limited(self) -> AsyncIterator[asyncio.Timeout]:
+        """For whoever takes the chunks: once there are no more, the rest has to be taken soon."""
+        async with asyncio.timeout(None) as limit:
+            self._limit = limit
+            try:
+                if self._over:
+                    self.close()
+                yield limit
+            finally:
+                self._limit = None
 
     def put(self, chunk: AudioChunk) -> int:
         """Add a chunk; how many were dropped for it."""
@@ -132,11 +179,15 @@ class _Outgoing:
         """Nothing more comes."""
         self._over = True
         self._wake.set()
+        if self._limit is not None and self._limit.when() is None:
+            self._limit.reschedule(asyncio.get_running_loop().time() + TAKE_S)
 
-    def drop(self) -> None:
-        """What waits is not wanted any more."""
+    def drop(self) -> int:
+        """What waits is not wanted any more; how many chunks."""
+        waiting = len(self._chunks)
         self._chunks.clear()
         self.close()
+        return waiting
 
     async def chunks(self) -> AsyncIterator[AudioChunk]:
         while True:

@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from salon.base import RAISED
 from salon.media.frame import AudioFrame, Samples
 from salon.voice.backends.session import VoiceSession
 from salon.voice.bridge_config import (
@@ -317,7 +318,7 @@ class AudioBridge(Membership):
             elif member.backend is not None:
                 chunk = frame.to_chunk() if processor is None else processor(session, frame)
                 member.backend.send_audio_sync(session, chunk)
-        except Exception as error:  # noqa: BLE001 - a target's error ends here, counted and logged
+        except RAISED as error:  # a target's error ends here, counted and logged
             with self._lock:
                 self._delivery_failures += 1
                 count = self._delivery_failures

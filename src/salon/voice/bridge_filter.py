@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from salon.base import RAISED
 from salon.media.frame import AudioFrame
 from salon.voice.backends.session import VoiceSession
 from salon.voice.bridge_config import BridgeAudioFilter, BridgeFrameFilter
@@ -72,7 +73,7 @@ class FilterGate:
             # V130: what replaces a frame is a frame.
             if left is not None and not isinstance(left, AudioFrame):
                 raise TypeError(f"the filter gave {type(left).__name__}, not AudioFrame or None")
-        except Exception as error:  # noqa: BLE001 - a filter's error ends here, counted and logged
+        except RAISED as error:  # a filter's error ends here, counted and logged
             left = frame
             self._failed(session, error)
         took = self._clock() - started
@@ -89,7 +90,7 @@ class FilterGate:
             self.blocked += 1
         return left
 
-    def _failed(self, session: VoiceSession, error: Exception) -> None:
+    def _failed(self, session: VoiceSession, error: BaseException) -> None:
         self.failures += 1
         if rare(self.failures):
             _log.error(

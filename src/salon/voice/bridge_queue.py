@@ -17,7 +17,7 @@ from salon.media.stretch import Stretcher
 PRIME: Final = 2
 """Frames that must be there before a speaker is read; also the depth a queue returns to."""
 BOUND: Final = 8
-"""Frames a queue holds; the oldest give way."""
+"""Frames a queue holds unless told otherwise; the oldest give way."""
 STANDING: Final = 1000 // FRAME_MS
 """Windows a queue must be too deep, without a break, before a frame is taken out."""
 _PATIENCE: Final = STANDING
@@ -38,6 +38,7 @@ class JitterQueue:
 
     __slots__ = (
         "_above",
+        "_bound",
         "_framer",
         "_frames",
         "_least",
@@ -50,9 +51,10 @@ class JitterQueue:
         "underruns",
     )
 
-    def __init__(self, prime: int = PRIME) -> None:
-        if not 1 <= prime <= BOUND:
-            raise ValueError(f"prime is {prime}, not within 1..{BOUND}")
+    def __init__(self, prime: int = PRIME, *, bound: int = BOUND) -> None:
+        if not 1 <= prime <= bound:
+            raise ValueError(f"prime is {prime}, not within 1..{bound}")
+        self._bound = bound
         # None stands for a frame of digital silence.
         self._frames: deque[Samples | None] = deque()
         self._framer = Framer()
@@ -135,7 +137,7 @@ class JitterQueue:
         self._above = 0
 
     def _add(self, frame: Samples) -> None:
-        if len(self._frames) == BOUND:
+        if len(self._frames) == self._bound:
             self._frames.popleft()
             self.overflows += 1
         # Looking at two samples is enough for nearly every frame that is not silent.

@@ -159,6 +159,22 @@ class Synthesized:
     length_bytes: int
     first_byte_ms: int
     duration_ms: int
+    cached: bool = False
+    """It was made before and only read back."""
+    speaker: str | None = None
+    sequence: int | None = None
+    """Which text of its utterance it was, from 0 on; None for text that came in pieces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recognized:
+    """Words of turn `index` took `duration_ms` from the beginning of its recognition, or, `final`,
+    from its end (G116, ``ttfb.asr.<engine>`` and ``completed.asr.<engine>``)."""
+
+    engine: str
+    index: int
+    duration_ms: int
+    final: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +255,7 @@ MediaEvent = (
     | Interrupted
     | BargeIn
     | Synthesized
+    | Recognized
     | Failed
     | TurnMeasured
     | Level

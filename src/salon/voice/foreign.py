@@ -7,8 +7,8 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
-from salon.base import redact_text
-from salon.voice.errors import SpeechError
+from salon.base import RAISED, SalonError, within
+from salon.voice.errors import SpeechError, describe
 
 _log = logging.getLogger("salon.voice")
 
@@ -20,8 +20,9 @@ def failure(name: str, error: BaseException) -> SpeechError:
     """`error` as the failure of the engine `name`; a `SpeechError` keeps its text."""
     if isinstance(error, SpeechError) and error.engine == name:
         return error
-    said = " ".join(redact_text(str(error)).split())[:300]
-    kind = type(error).__name__
+    said, kind = describe(str(error)), type(error).__name__
+    if isinstance(error, SalonError):
+        kind = f"{kind} ({error.code})"
     return SpeechError(name, f"{kind}: {said}" if said else kind)
 
 
@@ -31,19 +32,39 @@ async def close_stream(stream: AsyncIterator[Any], name: str) -> None:
     if close is None:
         return
     try:
-        async with asyncio.timeout(CLOSE_S):
-            await close()
-    except Exception:  # noqa: BLE001 - the border to a plugged-in engine
+        await within(CLOSE_S, close())
+    except RAISED as error:
+        if is_ours(error):
+            raise
         _log.warning("a stream of %s did not close", name, exc_info=True)
 
 
-async def close_engine(close: Callable[[], Awaitable[object]], name: str) -> None:
-    """Close an engine; what it does wrong in closing is logged."""
+async def close_engine(
+    close: Callable[[], Awaitable[object]], name: str, *, limit: float = CLOSE_S
+) -> bool:
+    """Close an engine, in the task of the caller, which may be one that the engine started. What it
+    does wrong in closing is logged, as is that it is not done after `limit` seconds: False."""
     try:
-        async with asyncio.timeout(CLOSE_S):
+        async with asyncio.timeout(limit) as budget:
             await close()
-    except Exception:  # noqa: BLE001 - the border to a plugged-in engine
-        _log.exception("the engine %s did not close", name)
+    except RAISED as error:
+        if is_ours(error):
+            raise
+        if budget.expired():
+            _log.error("%s did not close within %g s and is left as it is", name, limit)
+        else:
+            _log.error("%s did not close", name, exc_info=error)
+        return False
+    return True
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether `error` is the cancellation of the running task by somebody, which has to rise. One
+    that an engine raises of itself is a failure like any other."""
+    if not isinstance(error, asyncio.CancelledError):
+        return False
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def tell(callback: Callable[[str], None], name: str) -> None:

@@ -5,6 +5,7 @@ Pure: times are monotonic seconds that the caller brings.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -72,11 +73,13 @@ class Chain:
         engine.failed += 1
         self._down(engine, now)
 
-    def to_probe(self, served: int, now: float) -> list[int]:
-        """Better engines than the one that `served`, whose cooldown is over; each is marked as
-        being probed until `probed`."""
-        due = []
+    def to_probe(self, served: int, now: float, most: int = sys.maxsize) -> list[int]:
+        """Better engines than the one that `served`, whose cooldown is over, at most so many; each
+        is marked as being probed until `probed`."""
+        due: list[int] = []
         for index, engine in enumerate(self._engines[:served]):
+            if len(due) >= most:
+                break
             if engine.down_until is None or engine.probing or now < engine.down_until:
                 continue
             engine.probing = True

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
 
-from salon.base import ConfigurationError
+from salon.base import RAISED, ConfigurationError
 from salon.voice.pipeline.backchannel.base import (
     BackchannelContext,
     BackchannelDecision,
@@ -243,7 +243,7 @@ def _ask(
     )
     try:
         decision: object = (detector or _built_in()).classify(asked)
-    except Exception:  # noqa: BLE001 - detectors are plugged in; the call goes on (V204)
+    except RAISED:  # detectors are plugged in; the call goes on (V204)
         _log.exception("backchannel detector %s failed", type(detector).__name__)
         return BackchannelDecision(is_backchannel=False)
     if not isinstance(decision, BackchannelDecision):

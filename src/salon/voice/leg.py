@@ -27,6 +27,11 @@ class AudioLeg(ABC):
     """The caller can hear. Until then what plays waits, so that no greeting loses its first
     word."""
 
+    @property
+    def quiet(self) -> bool:
+        """Nothing is being sent, so that a frame may leave between two ticks."""
+        return True
+
     @abstractmethod
     def open(self, hear: Hear, post: Post) -> None:
         """Called once, by the `MediaSession` that uses the leg: `hear` takes every piece of
@@ -49,6 +54,10 @@ class AudioLeg(ABC):
 
     def flush(self) -> None:  # noqa: B027 - optional to override
         """Playback was cut: what was sent and is not heard yet should not be."""
+
+    def send_digit(self, digit: str, ms: int = 160) -> None:  # noqa: B027 - optional to override
+        """Press a key (``0``-``9``, ``*``, ``#``, ``A``-``D``) for the other side, `ms` long, after
+        those pressed before. Without effect where there is no way to carry keys."""
 
     @abstractmethod
     def close(self) -> None:

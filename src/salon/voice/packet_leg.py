@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from salon.media.frame import FRAME_SAMPLES, SAMPLE_RATE, SILENCE, Samples
 from salon.media.packet_codec import PacketEncoder
 from salon.media.packet_codecs import make_packet_decoder, make_packet_encoder
 from salon.media.playout import Playout, PlayoutStatistics
-from salon.media.telephone_event import TelephoneEventReceiver
+from salon.media.telephone_event import DIGITS, TelephoneEventReceiver, telephone_event_packets
 from salon.transport.packets import MediaPacket, PacketTrack, PayloadFormat
 from salon.transport.rtp_clock import OutgoingClock
 from salon.transport.ticker import Phase, Ticker, TickHandle
@@ -24,6 +25,10 @@ TAIL_FRAMES = 10
 """Silence sent after the last sound, so that the listener's decoder ends in silence and has nothing
 to conceal; then nothing is sent until there is sound again."""
 EVENT = "telephone-event"
+MAX_KEYS = 32
+"""Keys that wait to be sent; more are dropped."""
+KEY_PAUSE = 3
+"""Packets of sound between two keys."""
 
 
 @dataclass(slots=True)
@@ -40,6 +45,26 @@ class _Stream:
             (own.encoding, own.clock_rate, own.parameters)
             == (found.encoding, found.clock_rate, found.parameters)
         )
+
+
+class _Key:
+    """A key on its way out: its packets, all with the time at which it was pressed."""
+
+    def __init__(self, digit: str, ms: int, found: PayloadFormat, timestamp: int) -> None:
+        rate = found.clock_rate
+        longest = 0xFFFF * 1000 // rate  # what one event can count
+        self._packets = deque(telephone_event_packets(digit, min(ms, longest), clock_rate=rate))
+        self._type = found.payload_type
+        self._timestamp = timestamp
+
+    def send(self, track: PacketTrack) -> bool:
+        """This tick's packet, the end with its repeats at once; False when it was the last."""
+        while self._packets:
+            payload, marker, end = self._packets.popleft()
+            track.send(payload, self._type, self._timestamp, marker=marker)
+            if not end:
+                break
+        return bool(self._packets)
 
 
 class PacketLeg(AudioLeg):
@@ -63,6 +88,9 @@ class PacketLeg(AudioLeg):
         self._loss = 0
         self._until_look = LOSS_PERIOD
         self._digits = TelephoneEventReceiver()
+        self._keys: deque[tuple[str, int, PayloadFormat]] = deque()
+        self._key_going: _Key | None = None
+        self._key_pause = 0
         self._ssrc: int | None = None
         self._tail = 0
         self._hear: Callable[[Samples], None] = _nowhere
@@ -87,6 +115,8 @@ class PacketLeg(AudioLeg):
                 self._encoder.set_expected_loss(self._loss)
             self._timing = OutgoingClock(self._encoder.clock_rate)
             self._units = FRAME_SAMPLES * self._encoder.clock_rate // SAMPLE_RATE
+        self._keys.clear()
+        self._key_going = None
         track.on_packet = self._packet
 
     def _make_encoder(self) -> PacketEncoder:
@@ -147,21 +177,25 @@ class PacketLeg(AudioLeg):
     def packets_in(self) -> int:
         return self._packets_in
 
+    @property
+    def quiet(self) -> bool:
+        return not self._tail and self._key_going is None
+
     def send(self, frame: Samples) -> None:
         self._tail = TAIL_FRAMES
-        if self._encoder is not None:
+        if self._encoder is not None and not self._press():
             self._transmit(self._encoder.encode(frame))
 
     def send_shared(self, frame: Samples, mix: Mix, index: int) -> None:
         self._tail = TAIL_FRAMES
-        if self._encoder is not None:
+        if self._encoder is not None and not self._press():
             if self._loss:
                 mix.expect_loss(self._loss)
             payload = mix.payload(self._key, self._make_encoder, index, frame)
             self._transmit(self._encoder.encode(frame) if payload is None else payload)
 
     def idle(self) -> None:
-        if self._tail:
+        if not self._press() and self._tail:
             self._tail -= 1
             if self._encoder is not None:
                 self._transmit(self._encoder.encode(SILENCE))
@@ -177,6 +211,40 @@ class PacketLeg(AudioLeg):
         if self._until_look <= 0:
             self._until_look = LOSS_PERIOD
             self._look(track)
+
+    def send_digit(self, digit: str, ms: int = 160) -> None:
+        """As telephone events (RFC 4733) in place of the sound of their time, if agreed on."""
+        if digit.upper() not in DIGITS or len(digit) != 1:
+            raise ValueError(f"{digit!r} is no telephone key; one of {DIGITS} is")
+        found = self._key_format()
+        if found is not None and len(self._keys) < MAX_KEYS:
+            self._keys.append((digit, ms, found))
+
+    def _key_format(self) -> PayloadFormat | None:
+        """How keys are sent: best in the clock of the sound, whose timestamps they share."""
+        found = [item for item in self._formats.values() if item.encoding == EVENT]
+        rate = self._sender.clock_rate if self._sender is not None else 0
+        return next((item for item in found if item.clock_rate == rate), next(iter(found), None))
+
+    def _press(self) -> bool:
+        """Whether this tick belongs to a key, of which a packet was sent."""
+        if not self._keys and self._key_going is None:
+            return False
+        if self._key_going is None and self._key_pause:
+            self._key_pause -= 1
+            return False
+        track, timing = self._track, self._timing
+        if track is None or timing is None or not self.ready:
+            return False
+        timestamp, _ = timing.next(self._units, self._clock.monotonic())
+        key = self._key_going
+        if key is None:
+            digit, ms, found = self._keys.popleft()
+            key = self._key_going = _Key(digit, ms, found, timestamp)
+        if not key.send(track):
+            self._key_going = None
+            self._key_pause = KEY_PAUSE
+        return True
 
     def _look(self, track: PacketTrack) -> None:
         """Redundancy follows what the listener reports to miss."""

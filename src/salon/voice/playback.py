@@ -10,19 +10,47 @@ import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
-from salon.base import Clock
-from salon.media.frame import FRAME_MS, FRAME_SAMPLES, Samples
+from salon.base import Clock, SalonError
+from salon.media.frame import FRAME_MS, FRAME_SAMPLES, SILENCE, Samples
 from salon.voice.events import Interrupted, MediaEvent, TrackEnded, TrackStarted
 from salon.voice.speaking import SpeechTrack, SpokenPiece
 
 _ssrc = itertools.count(random.SystemRandom().randrange(1 << 30))
 
 
+class NotPausableError(SalonError):
+    """What plays cannot be held: it goes on elsewhere whether anybody listens or not (G77)."""
+
+    code = "not_pausable"
+
+
+class Track(Protocol):
+    """What a `Playback` plays."""
+
+    @property
+    def pausable(self) -> bool:
+        """Frames not asked for now can be had later."""
+
+    @property
+    def finished(self) -> bool:
+        """Everything was played and nothing more comes."""
+
+    def next_frame(self, now: float) -> Samples | None:
+        """The next 20 ms, ``int16[320]``, or None if there is nothing at this tick; called once
+        per tick while it plays (monotonic `now`)."""
+
+    def close(self) -> None:
+        """It plays no more; called once."""
+
+
 class SoundTrack:
     """Ready sound, ``int16[n]`` 16 kHz, played from `offset_ms` on."""
+
+    pausable = True
 
     def __init__(self, samples: Samples, offset_ms: int = 0) -> None:
         self._samples = samples[offset_ms * 16 :]
@@ -44,20 +72,27 @@ class SoundTrack:
         frame[: len(part)] = part
         return frame
 
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
 
 @dataclass(slots=True)
 class Playback:
     """The server track while it lives."""
 
-    track: SpeechTrack | SoundTrack
+    track: Track
     play_id: str | None
     auto_hangup: bool = False
     wait_input_ms: int | None = None
     streaming: bool = False
     """More text may come: the track stays open when it has run dry."""
+    texts: int = 0
+    """Whole texts it was given (G116)."""
     ssrc: int = field(default_factory=lambda: next(_ssrc) & 0xFFFFFFFF)
     began: float = 0.0
     paused: bool = False
+    muted: bool = False
+    """Silence goes out in its place, and time goes on (G87)."""
     cut: bool = False
     """`Interrupted` was posted; what still plays is the tail."""
     last_piece: SpokenPiece | None = None
@@ -74,9 +109,9 @@ class Playback:
     def shared(self) -> SpeechTrack | None:
         """The track if others hear the very same frames."""
         track = self.track
-        if isinstance(track, SpeechTrack) and track.shared and not self.fade_total:
-            return track
-        return None
+        if not isinstance(track, SpeechTrack) or not track.shared:
+            return None
+        return None if self.fade_total or self.muted else track
 
 
 class Player:
@@ -92,6 +127,11 @@ class Player:
         """Something is attached, not paused and not already cut."""
         playback = self.current
         return playback is not None and not playback.paused and not playback.cut
+
+    @property
+    def pausable(self) -> bool:
+        """Something is attached that can be held."""
+        return self.current is not None and self.current.track.pausable
 
     def start(self, playback: Playback) -> None:
         """Attach; whatever plays is cut first (G74, G80)."""
@@ -152,10 +192,14 @@ class Player:
         return event
 
     def pause(self) -> bool:
-        """Freeze; False if there is no server track (G77)."""
-        if self.current is None:
+        """Freeze; False if there is no server track, `NotPausableError` if it can't be (G77)."""
+        playback = self.current
+        if playback is None:
             return False
-        self.current.paused = True
+        if not playback.track.pausable:
+            name = playback.play_id or "the server track"
+            raise NotPausableError(f"track does not support pausing: {name}")
+        playback.paused = True
         return True
 
     def resume(self) -> bool:
@@ -171,6 +215,8 @@ class Player:
         if playback is None or playback.paused:
             return None
         frame = playback.track.next_frame(now)
+        if playback.muted and frame is not None:
+            frame = SILENCE
         if playback.fade_total:
             return self._faded(playback, frame)
         if playback.last_piece is not None and self._beyond(playback, playback.last_piece):
@@ -212,6 +258,7 @@ class Player:
                 speech.speech.stop()
             else:
                 speech.speech.end()
+        playback.track.close()
         self._post(
             TrackEnded(
                 playback.play_id,

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from salon.base import TaskScope
+from salon.base import RAISED, TaskScope
 from salon.media.frame import AudioFrame, Samples
 from salon.media.mixer import both
 from salon.transport.ticker import Phase
@@ -31,7 +31,7 @@ from salon.voice.leg import AudioLeg
 from salon.voice.levels import Levels
 from salon.voice.mailbox import Mailbox
 from salon.voice.pipe import Pipe, Piped
-from salon.voice.playback import Playback, Player
+from salon.voice.playback import Playback, Player, Track
 from salon.voice.recorder import StereoRecorder
 from salon.voice.speaking import Speech, SpeechTrack
 from salon.voice.tts.base import DEFAULT_VOICE, TextToSpeech, VoiceSettings
@@ -60,7 +60,15 @@ class MediaSession:
         self.pipe: Pipe | None = None
         """What the sound passes on its way in and out, if anything."""
         self.mix: Callable[[], Samples | None] | None = None
-        """What other people say in this tick, ``int16[320]``; called once per tick."""
+        """What other people say in this tick, ``int16[320]``; called once per tick. Rooms set
+        it."""
+        self.sources: list[Callable[[], Samples | None]] = []
+        """Further sound of this tick, ``int16[320]`` each, heard beside all else."""
+        self.background: Callable[[Samples | None], Samples | None] | None = None
+        """The last word on what goes out in a tick: gets it, or None if nothing does."""
+        self.clean: Callable[[Samples], Samples] | None = None
+        """What the caller's sound passes first; may give less or more than it got. The recorder
+        takes what comes out (G130)."""
         self.taps: list[Callable[[Samples], None]] = []
         """Each takes the caller's sound as the pipeline leaves it."""
         self.played_taps: list[Callable[[Samples], None]] = []
@@ -77,6 +85,8 @@ class MediaSession:
         self._levels: Levels | None = None
         self._closed = False
         self._speaking = False
+        self._sending = False
+        self._early: Samples | None = None
         self._answering: TurnClock | None = None
         self.player = Player(engine.clock, self.events.post)
         self.hearing = self._hear(HearingConfig())
@@ -117,6 +127,10 @@ class MediaSession:
             return
         if self.muted:
             samples = samples * 0
+        if self.clean is not None:
+            samples = self.clean(samples)
+            if not len(samples):
+                return
         if self.recorder is not None:
             self.recorder.inbound(samples)
         if self.pipe is None:
@@ -162,7 +176,7 @@ class MediaSession:
         for tap in taps:
             try:
                 tap(samples)
-            except Exception:  # noqa: BLE001 - the edge to other people's code
+            except RAISED:  # the edge to other people's code
                 self.tap_failures += 1
                 if self.tap_failures & (self.tap_failures - 1) == 0:  # the 1st, 2nd, 4th, 8th ...
                     _log.exception("a media tap failed (%d times)", self.tap_failures)
@@ -182,12 +196,13 @@ class MediaSession:
 
     def speech(
         self,
-        engine: TextToSpeech,
+        engine: TextToSpeech | None,
         *,
         settings: VoiceSettings = DEFAULT_VOICE,
         play_id: str | None = None,
     ) -> Speech:
-        """A new utterance of this call, not yet attached to anything."""
+        """A new utterance of this call, not yet attached to anything. Without an engine each piece
+        brings its own, or is ready sound."""
         return Speech(
             engine,
             self.scope,
@@ -201,9 +216,40 @@ class MediaSession:
         self.events.post(event)
 
     def play(self, playback: Playback) -> None:
-        """Attach a playback, replacing what plays; heard from the next tick on."""
-        if not self._closed:
-            self.player.start(playback)
+        """Attach a playback, replacing what plays; heard at once if nothing is being sent, else
+        from the next tick on."""
+        if self._closed:
+            return
+        self.player.start(playback)
+        track = playback.track
+        if isinstance(track, SpeechTrack):
+            track.on_sound = self._start
+            if not track.begin(self.engine.clock.monotonic()):
+                return
+        self._start(track)
+
+    def _start(self, track: Track) -> None:
+        """`track` has its first sound: unless something is being sent, there is no reason to wait
+        for the tick. The frames after it come with the ticks, so the far end is one frame ahead."""
+        playback = self.player.current
+        if (
+            playback is None
+            or playback.track is not track
+            or playback.paused
+            or self._closed
+            or self.background is not None
+            or self._sending
+            or not self.leg.ready
+            or not self.leg.quiet
+        ):
+            return
+        frame = self.player.next_frame(self.engine.clock.monotonic())
+        if frame is not None:
+            self._sending = True
+            self._agent_heard()
+            if self.recorder is not None:
+                self._early = frame
+            self._emit(frame, playback.shared)
 
     def interrupt(self, *, graceful: bool = False, fade_ms: int = 0) -> Interrupted | None:
         """Cut what plays; idempotent (G76)."""
@@ -214,7 +260,8 @@ class MediaSession:
         return cut
 
     def pause(self) -> None:
-        """Hold what plays where it is; nothing plays: no effect."""
+        """Hold what plays where it is; nothing plays: no effect. `NotPausableError` if it can't
+        be held."""
         self.player.pause()
         self._note_speaking()
 
@@ -234,7 +281,7 @@ class MediaSession:
         if not self.cuts:
             self.events.post(BargeIn(onset_ms))
             return
-        if self.holds and self.player.pause():
+        if self.holds and self.player.pausable and self.player.pause():
             self.events.post(Paused(onset_ms))
             self.leg.flush()
             self._note_speaking()
@@ -264,7 +311,16 @@ class MediaSession:
         player = self.player
         recorder = self.recorder
         others = self.mix() if self.mix is not None and not self.deaf else None
-        if player.current is None and recorder is None and not self._speaking and others is None:
+        if self.sources:
+            others = self._with_sources(others)
+        if (
+            player.current is None
+            and recorder is None
+            and not self._speaking
+            and others is None
+            and self.background is None
+        ):
+            self._sending = False
             self.leg.idle()
             return
         playback = player.current
@@ -275,8 +331,11 @@ class MediaSession:
         out, shared = frame, playback.shared if playback is not None else None
         if others is not None and ready:
             out, shared = others if frame is None else both(frame, others), None
+        if self.background is not None and ready:
+            out, shared = self.background(out), None
+        self._sending = out is not None
         if recorder is not None:
-            recorder.outbound(out)
+            self._record(recorder, out)
         if out is not None:
             self._emit(out, shared)
         else:
@@ -285,6 +344,19 @@ class MediaSession:
             self._note_speaking()
             if playback is not None and player.current is None:
                 self.leg.boundary()
+
+    def _with_sources(self, others: Samples | None) -> Samples | None:
+        for source in tuple(self.sources):
+            more = source()
+            if more is not None:
+                others = more if others is None else both(others, more)
+        return others
+
+    def _record(self, recorder: StereoRecorder, out: Samples | None) -> None:
+        """A frame per tick: after one that was sent before its tick, the one before."""
+        if self._early is not None:
+            out, self._early = self._early, out
+        recorder.outbound(out)
 
     def _emit(self, frame: Samples, shared: SpeechTrack | None) -> None:
         if self.pipe is not None:
@@ -310,8 +382,9 @@ class MediaSession:
                 self.hearing.last_turn = None
             self.events.post(answering.measured(self.engine.clock.monotonic()))
 
-    async def close(self) -> None:
-        """Stop everything: playback (its end is still told), recognition, tasks. Idempotent."""
+    async def close(self, *, last_words_s: float = 0.0) -> None:
+        """Stop everything: playback (its end is still told), recognition, tasks. The words of turns
+        that have ended are waited for `last_words_s` seconds at most. Idempotent."""
         if self._closed:
             return
         self._closed = True
@@ -319,6 +392,13 @@ class MediaSession:
         self._tick.cancel()
         self.leg.close()
         self.hearing.close()
+        try:
+            if last_words_s:
+                await self.hearing.last_words(last_words_s)
+        finally:
+            await self._release()
+
+    async def _release(self) -> None:
         try:
             await self.scope.close()
             if self.recorder is not None:

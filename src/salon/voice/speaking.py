@@ -16,12 +16,14 @@ from weakref import WeakSet
 
 import numpy as np
 
-from salon.base import Clock, SalonError, TaskScope
+from salon.base import RAISED, Clock, SalonError, TaskScope, within
 from salon.media.frame import FRAME_MS, FRAME_SAMPLES, Samples
 from salon.media.packet_codec import PacketEncoder
 from salon.media.packet_codecs import SharedPacketEncoder
 from salon.media.timing import PhonemeTime, WordTime
+from salon.voice.errors import describe
 from salon.voice.events import Failed, Synthesized
+from salon.voice.foreign import close_stream, is_ours
 from salon.voice.tts.base import DEFAULT_VOICE, SpeechChunk, TextToSpeech, VoiceSettings
 
 _log = logging.getLogger("salon.voice")
@@ -115,6 +117,7 @@ class _Waiting:
     settings: VoiceSettings
     engine: TextToSpeech | None
     samples: Samples | None = None
+    sequence: int | None = None
 
 
 class Mix:
@@ -191,8 +194,11 @@ class Speech:
         text: str,
         settings: VoiceSettings | None = None,
         engine: TextToSpeech | None = None,
+        *,
+        sequence: int | None = None,
     ) -> None:
-        """Queue one piece. After `end` or `stop`: no effect."""
+        """Queue one piece. After `end` or `stop`: no effect. `sequence` comes back in
+        `Synthesized`."""
         if self._closing:
             return
         if len(self._queue) >= MAX_QUEUED_PIECES:
@@ -200,7 +206,8 @@ class Speech:
                 Failed("tts", f"more than {MAX_QUEUED_PIECES} pieces wait to be spoken", 500)
             )
             return
-        self._queue.append(_Waiting(text, settings or self._settings, engine or self._engine))
+        chosen = engine or self._engine
+        self._queue.append(_Waiting(text, settings or self._settings, chosen, sequence=sequence))
         self._wake.set()
 
     def say_sound(self, samples: Samples, text: str = "") -> None:
@@ -286,7 +293,7 @@ class Speech:
             while self._queue:
                 waiting = self._queue.popleft()
                 if waiting.engine is not None:
-                    await self._one(waiting.text, waiting.settings, waiting.engine)
+                    await self._one(waiting, waiting.engine)
                 elif waiting.samples is not None:
                     self._ready(waiting.text, waiting.samples)
             if self._closing:
@@ -303,18 +310,24 @@ class Speech:
         self.pieces.append(piece)
         self._frames_made += piece.made
         self._queued_frames -= piece.made
+        self._sound_came()
 
-    async def _one(self, text: str, settings: VoiceSettings, engine: TextToSpeech) -> None:
-        piece = SpokenPiece(text)
+    def _sound_came(self) -> None:
+        """Listeners that had nothing to play need not wait for the next tick."""
+        for track in tuple(self._tracks):
+            if track.on_sound is not None and track.begin(self._clock.monotonic()):
+                track.on_sound(track)
+
+    async def _one(self, waiting: _Waiting, engine: TextToSpeech) -> None:
+        piece = SpokenPiece(waiting.text)
         began = self._clock.monotonic()
         first: float | None = None
         self.pieces.append(piece)
         chunks = None
         try:
-            chunks = engine.speak(text, settings)
+            chunks = engine.speak(waiting.text, waiting.settings)
             while True:
-                async with asyncio.timeout(STARVED_S):
-                    chunk = await anext(chunks, None)
+                chunk = await within(STARVED_S, anext(chunks, None))
                 if chunk is None:
                     break
                 if first is None:
@@ -325,19 +338,23 @@ class Speech:
                 made = piece.made
                 piece.add(chunk)
                 self._frames_made += piece.made - made
+                self._sound_came()
                 await self._wait_for_room()
         except TimeoutError:
             message = f"{engine.name} gave no sound for {STARVED_S:.0f} s"
             self._notify(Failed("tts", message, 500))
         except SalonError as error:
-            self._notify(Failed("tts", str(error), 500))
-        except Exception:  # noqa: BLE001 - engines are plugged in; the next piece starts afresh
+            self._notify(Failed("tts", describe(str(error)), 500))
+        except RAISED as error:
+            if is_ours(error):
+                raise
             _log.exception("the voice %s failed", engine.name)
             self._notify(Failed("tts", f"{engine.name} failed (see the log)", 500))
         finally:
             piece.finish()
-            if (close := getattr(chunks, "aclose", None)) is not None:
-                await close()
+            self._sound_came()
+            if chunks is not None:
+                await close_stream(chunks, engine.name)
         now = self._clock.monotonic()
         if piece.made:
             self._notify(
@@ -347,6 +364,9 @@ class Speech:
                     piece.made * FRAME_SAMPLES * 2,
                     round(((first or now) - began) * 1000),
                     round((now - began) * 1000),
+                    bool(getattr(engine, "from_cache", False)),
+                    waiting.settings.voice,
+                    waiting.sequence,
                 )
             )
 
@@ -359,6 +379,8 @@ class Speech:
 class SpeechTrack:
     """One listener's place in a `Speech`. `next_frame` is called once per tick."""
 
+    pausable = True
+
     def __init__(self, speech: Speech, *, hurry: bool = False, shared: bool = False) -> None:
         self.speech = speech
         self.shared = shared
@@ -366,6 +388,8 @@ class SpeechTrack:
         self.played = 0
         """Frames given out so far."""
         self.piece = 0
+        self.on_sound: Callable[[SpeechTrack], None] | None = None
+        """Called when there is something to play after there was nothing."""
         self._frame = 0
         self._hurry = hurry
         self._flowing = False
@@ -382,6 +406,13 @@ class SpeechTrack:
     def drained(self) -> bool:
         """Everything synthesized so far was played and nothing is under way."""
         return self.speech.idle and self._skip_empty() is None
+
+    def begin(self, now: float) -> bool:
+        """Let it play if there is enough to play and nothing was before; whether that is so."""
+        if self._flowing or (piece := self._skip_empty()) is None:
+            return False
+        available = len(piece.frames) - self._frame
+        return available > 0 and self._may_start(piece, available, now)
 
     def next_frame(self, now: float) -> Samples | None:
         """The next 20 ms, or None if there is nothing to play at this tick (monotonic `now`)."""
@@ -439,6 +470,10 @@ class SpeechTrack:
         if self.piece < len(pieces):
             parts.append(pieces[self.piece].heard(self._frame * FRAME_MS))
         return " ".join(part.strip() for part in parts if part.strip())
+
+    def close(self) -> None:
+        """It is listened to no more."""
+        self.on_sound = None
 
     @property
     def played_ms(self) -> int:

@@ -274,7 +274,7 @@ async def stage(
     backend = backend or QuietBackend()
     clock = VirtualClock()
     kit = RoomKit(clock=clock, telemetry=telemetry)
-    with patch("salon.channels.voice.engine_for", _engine_in_virtual_time):
+    with patch("salon.channels.voice_parts.engine_for", _engine_in_virtual_time):
         channel = VoiceChannel(
             "voice",
             stt=stt,

@@ -74,7 +74,7 @@ async def program(
         parts["vad"] = MockVADProvider(events=events)
     backend = MockVoiceBackend()
     tts = tts or MockTTSProvider()
-    with patch("salon.channels.voice.engine_for", _engine_in_virtual_time):
+    with patch("salon.channels.voice_parts.engine_for", _engine_in_virtual_time):
         voice = VoiceChannel(
             "voice",
             stt=stt or MockSTTProvider(transcripts=list(texts)),
@@ -303,12 +303,11 @@ async def test_framework_events_of_a_session() -> None:
         assert all(event.room_id == "r1" for _, event in seen)
 
 
-@pytest.mark.xfail(strict=True, reason="the channel and participant are not in the data")
-@virtual_time
-async def test_what_framework_events_of_a_session_carry() -> None:
+async def _told_of_a_session() -> dict[str, Any]:
+    """The data of each framework event of a session."""
     async with program([], ai=False) as c:
         data: dict[str, Any] = {}
-        for name in ("voice_session_started", "voice_session_ready"):
+        for name in ("voice_session_started", "voice_session_ready", "voice_session_ended"):
 
             @c.kit.on(name)
             async def note(event: Any, name: str = name) -> None:
@@ -317,8 +316,23 @@ async def test_what_framework_events_of_a_session_carry() -> None:
         bind(c)
         await c.backend.simulate_session_ready(c.session)
         await asyncio.sleep(0.2)
-        assert data["voice_session_started"]["channel_id"] == "voice"
-        assert data["voice_session_ready"]["participant_id"] == "user1"
+        await c.backend.simulate_client_disconnected(c.session)
+        await asyncio.sleep(0.2)
+        return data
+
+
+@virtual_time
+async def test_framework_events_of_a_session_name_the_participant() -> None:
+    data = await _told_of_a_session()
+    assert len(data) == 3
+    assert all(told["participant_id"] == "user1" for told in data.values())
+
+
+@virtual_time
+async def test_V14_framework_events_of_a_session_name_the_channel() -> None:
+    data = await _told_of_a_session()
+    assert data["voice_session_started"]["channel_id"] == "voice"
+    assert data["voice_session_ended"]["channel_id"] == "voice"
 
 
 @virtual_time
@@ -358,22 +372,13 @@ MEMBERS = [
     "add_media_tap",
     "add_outbound_media_tap",
     "supports_streaming_delivery_for",
+    "active_turns",
     "resolve_trace_room",
     "trace_enabled",
-    "active_turns",
 ]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *MEMBERS[:4],
-        *(
-            pytest.param(name, marks=pytest.mark.xfail(strict=True, reason="not there yet"))
-            for name in MEMBERS[4:]
-        ),
-    ],
-)
+@pytest.mark.parametrize("name", MEMBERS)
 @virtual_time
 async def test_other_members(name: str) -> None:
     async with program([], ai=False) as c:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.conformance.voice.stage import Stage, stage
+from tests.conformance.voice.stage import ScriptSTT, Stage, stage
 
+from salon.media.frame import AudioChunk
 from salon.models import HookTrigger, TextContent
 from salon.testing import MockAIProvider, virtual_time
 from salon.voice.backends.base import VoiceCapability
 from salon.voice.backends.mock import MockVoiceBackend
+from salon.voice.errors import SpeechError
 from salon.voice.interruption import InterruptionConfig, InterruptionStrategy
 from salon.voice.pipeline.backchannel.base import BackchannelDecision
 from salon.voice.pipeline.backchannel.mock import MockBackchannelDetector
 from salon.voice.stt.mock import MockSpeechToText
+from salon.voice.stt.result import TranscriptionResult
 
 T = HookTrigger
 S = InterruptionStrategy
@@ -44,7 +48,7 @@ def expected(strategy: S, ms: int) -> str:
     """What becomes of speech over the agent."""
     if strategy is S.DISABLED:
         return "queued"
-    if strategy is S.IMMEDIATE or ms >= 300:
+    if strategy in (S.IMMEDIATE, S.SEMANTIC) or ms >= 300:
         return "cuts"
     return "dropped"
 
@@ -81,8 +85,8 @@ async def test_V115_V116_V117_V120_V122_V125_the_strategy_decides_whoever_notice
             assert cancelled.session is room.session
             assert cancelled.reason == "barge_in"
             assert cancelled.audio_position_ms >= barge_in.audio_position_ms
-            assert said[0] == "tell me"
-            assert said[2:] == ["wait a moment", "Yes."]
+            assert (said[0], said[-1], len(said)) == ("tell me", "Yes.", 4)
+            assert said[2] == "wait a moment", "after what it cut"
             assert any(call.method == "cancel_audio" for call in room.backend.calls)
         elif what == "dropped":
             assert T.ON_BARGE_IN not in room.order()
@@ -95,6 +99,53 @@ async def test_V115_V116_V117_V120_V122_V125_the_strategy_decides_whoever_notice
             assert T.ON_TTS_CANCELLED not in room.order()
             assert said == ["tell me", LONG, "wait a moment", "Yes."]
             assert room.order()[:2] == [T.AFTER_TTS, T.ON_TRANSCRIPTION]
+
+
+class LateWords(ScriptSTT):
+    """Hears the sound while it is spoken and tells the words once it is over."""
+
+    @property
+    def supports_streaming(self) -> bool:
+        return True
+
+    async def transcribe_stream(
+        self, audio_stream: AsyncIterator[AudioChunk], *, language: str | None = None
+    ) -> AsyncIterator[TranscriptionResult]:
+        heard = b"".join([chunk.data async for chunk in audio_stream])
+        yield await self.transcribe(AudioChunk(heard), language=language)
+
+
+@pytest.mark.parametrize("ms", [200, 400, 700])
+@pytest.mark.parametrize("words", ["uh huh", "stop"])
+@virtual_time
+async def test_V118_V244_words_that_come_with_the_end_decide(words: str, ms: int) -> None:
+    stt = LateWords(["tell me", words], delay=0.15)
+    interruption = InterruptionConfig(strategy=S.SEMANTIC)
+    async with stage(stt=stt, answers=[LONG, "Yes."], interruption=interruption) as room:
+        await over_the_agent(room, "vad", ms)
+        if words == "stop":
+            assert room.order().count(T.ON_BARGE_IN) == 1
+            assert (await room.said()).count("stop") == 1
+        else:
+            assert T.ON_BARGE_IN not in room.order()
+            assert [told.text for told in room.given(T.ON_BACKCHANNEL)] == ["uh huh"]
+            assert await room.said() == ["tell me", LONG]
+
+
+@pytest.mark.parametrize("late", [SpeechError("x", "broken"), 60.0])
+@virtual_time
+async def test_V96_short_words_that_are_lost_are_told(late: Exception | float) -> None:
+    stt = ScriptSTT(["tell me", late if isinstance(late, Exception) else "stop"])
+    interruption = InterruptionConfig(strategy=S.SEMANTIC)
+    async with stage(stt=stt, answers=[LONG], interruption=interruption) as room:
+        room.watch_framework("stt_error")
+        await room.ask()
+        stt.delay = 0.0 if isinstance(late, Exception) else late
+        await room.quiet(400)
+        await room.speak(200)
+        await room.quiet(9000)
+        assert await room.said() == ["tell me", LONG]
+        assert len(room.framework) == 1
 
 
 @virtual_time

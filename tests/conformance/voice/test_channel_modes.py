@@ -369,7 +369,6 @@ async def test_V210_the_stages_latency() -> None:
     assert "pipeline.stage_latency_ms" in names
 
 
-@pytest.mark.xfail(strict=True, reason="how long the turn detector takes is not measured")
 @virtual_time
 async def test_V210_the_turn_detectors_latency() -> None:
     from salon.voice.pipeline.turn.mock import MockTurnDetector
@@ -381,6 +380,30 @@ async def test_V210_the_turn_detectors_latency() -> None:
         await room.quiet(500)
     names = {metric["name"] for metric in telemetry.metrics}
     assert "pipeline.turn_detector_latency_ms" in names
+
+
+@virtual_time
+async def test_V210_a_turn_detector_that_fails_took_its_time_too() -> None:
+    from salon.voice.pipeline.turn.base import TurnContext, TurnDecision
+    from salon.voice.pipeline.turn.mock import MockTurnDetector
+
+    class Broken(MockTurnDetector):
+        def evaluate(self, context: TurnContext) -> TurnDecision:
+            raise OSError("no model")
+
+    telemetry = MockTelemetryProvider()
+    parts = {"turn_detector": Broken()}
+    async with stage(transcripts=["hello"], pipeline=parts, telemetry=telemetry) as room:
+        await room.speak()
+        await room.quiet(500)
+        assert await room.said() == ["hello"]
+    (told,) = [
+        metric
+        for metric in telemetry.metrics
+        if metric["name"] == "pipeline.turn_detector_latency_ms"
+    ]
+    assert 0 <= told["value"] < 2000
+    assert told["attributes"]["provider"] == Broken().name
 
 
 @virtual_time

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import numpy as np
-import pytest
 from tests.conformance.voice.stage import CHAR_MS, ROOM, Stage, stage
 from tests.conformance.voice.test_channel_stt import (
     Texts,
@@ -149,7 +148,6 @@ async def test_say_and_play_are_heard_by_one_session_only() -> None:
         assert room.given(T.BEFORE_TTS) == ["For you only."]
 
 
-@pytest.mark.xfail(strict=True, reason="what is said to one session waits for the room's floor")
 @virtual_time
 async def test_say_to_two_at_once_does_not_queue() -> None:
     async with stage() as room:

@@ -417,6 +417,24 @@ async def test_a_slow_recogniser_does_not_bring_back_what_it_later_cuts() -> Non
         assert room.order().count(T.ON_TTS_CANCELLED) == 1
 
 
+@virtual_time
+async def test_more_speech_starts_the_wait_again() -> None:
+    from tests.conformance.voice.stage import ScriptSTT
+
+    interruption = InterruptionConfig(resume_false_interruption_ms=800)
+    async with stage(
+        stt=ScriptSTT(["hello", "", ""], delay=2.0), answers=[LONG], interruption=interruption
+    ) as room:
+        await room.ask()
+        await room.quiet(500)
+        await room.speak(600)
+        await room.quiet(400)
+        paused = room.played_ms()
+        await room.begin()
+        await room.quiet(1000)
+        assert room.played_ms() == paused
+
+
 # -- content of what is stored --------------------------------------------------------------------
 
 

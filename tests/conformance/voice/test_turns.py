@@ -23,18 +23,15 @@ from salon.voice.turns import (
     BeginUtterance,
     EndOfTurn,
     FalseStart,
-    Hold,
     Interrupt,
     Judge,
     Route,
     RouteReason,
     SegmentMachine,
-    Supersede,
     TurnConfig,
     TurnGate,
     TurnIncomplete,
     TurnMachine,
-    UnheardAnswer,
 )
 
 IMMEDIATE = InterruptionStrategy.IMMEDIATE
@@ -215,12 +212,3 @@ def test_V113_a_detector_beyond_200_ms_is_flagged() -> None:
     assert isinstance(route, Route)
     assert route.slow
     assert route.reason is RouteReason.COMPLETE
-
-
-def test_V243_one_answer_to_both_parts() -> None:
-    unheard: UnheardAnswer[str] = UnheardAnswer()
-    unheard.routed("first", 1000)
-    assert unheard.speech_started(1200) == (Hold("first"),)
-    unheard.speech_ended(1700, 500)
-    assert unheard.words("and Rome", 1900) == (Supersede("first"),)
-    assert unheard.routed("second", 1900) == ()

@@ -17,7 +17,8 @@ from salon.app import agents as agents_module
 from salon.app import engines as engines_module
 from salon.app.agents import PROMPT, choose_agent
 from salon.app.application import create_app
-from salon.app.compose import _Disk, _measure, compose
+from salon.app.call_parts import Disk
+from salon.app.compose import _measure, compose
 from salon.app.engines import EMBEDDED_STT_NOTE, Engines
 from salon.app.metrics import Metrics
 from salon.app.routes.pages import WebFiles
@@ -145,7 +146,8 @@ async def closed(engines: Engines) -> None:
 
 async def test_engines_that_are_switched_off_say_so(quiet: Settings) -> None:
     engines = made(quiet)
-    assert [service.name for service in engines.services()] == ["media clock"]
+    names = [service.name for service in engines.services()]
+    assert names == ["media clock", "speech providers of calls"]
     described = engines.describe()
     assert not described["recognition"].available
     assert "SALON_STT=none" in described["recognition"].note
@@ -354,15 +356,12 @@ async def test_R268_a_setting_says_what_is_kept_of_raw_payloads(
         assert result.event.source.raw_payload == kept
 
 
-async def test_recording_can_be_switched_off() -> None:
-    off, on = _Disk(enabled=False), _Disk(enabled=True)
-    for disk in (off, on):
-        assert disk.writer() is None
-        await disk.open()
-    assert off.writer() is None
-    assert on.writer() is not None
-    for disk in (off, on):
-        await disk.close()
+async def test_files_are_written_while_the_server_runs() -> None:
+    disk = Disk()
+    assert disk.writer() is None
+    await disk.open()
+    assert disk.writer() is not None
+    for _ in range(2):
         await disk.close()
         assert disk.writer() is None
 

@@ -111,6 +111,9 @@ def test_a_weak_key_is_refused_without_showing_it(key: str) -> None:
 OTHER_FORM = {"store_url", "ice_servers", "organization_keys", "twilio_auth_token"} | {
     "smtp_url",
     "imap_url",
+    "call_webhook_urls",
+    "call_webhook_headers",
+    "call_records",
 }
 
 
@@ -131,6 +134,10 @@ def test_secrets_stay_out_of_the_repr() -> None:
         "SALON_SMTP_URL": "smtps://u:very-secret-smtp@mail.example",
         "SALON_EMAIL_FROM": "salon@example.org",
         "SALON_IMAP_URL": "imaps://u:very-secret-imap@mail.example",
+        "SALON_CALL_WEBHOOK_URLS": "https://bot.example/very-secret-path",
+        "SALON_CALL_WEBHOOK_HEADERS": '{"X-Key": "very-secret-header"}',
+        "SALON_CALL_RECORDS": '{"type": "s3", "bucket": "b", "access_key": "very-secret-access",'
+        ' "secret_key": "very-secret-key"}',
     }
     settings = load(secrets | forms)
     assert set(settings.secrets()) == set(secrets.values()) | {
@@ -139,6 +146,9 @@ def test_secrets_stay_out_of_the_repr() -> None:
         "very-secret-twilio",
         "very-secret-smtp",
         "very-secret-imap",
+        "very-secret-header",
+        "very-secret-access",
+        "very-secret-key",
     }
     assert "very-secret" not in repr(settings.ice_servers)
     assert "very-secret" not in repr(settings)

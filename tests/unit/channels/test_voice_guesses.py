@@ -11,10 +11,10 @@ import pytest
 
 from salon.base import ConfigurationError, TaskScope
 from salon.channels.voice import VoiceChannel
-from salon.channels.voice_guesses import Guesses
+from salon.channels.voice_guesses import MAX_RENEWED, SETTLED_S, Guesses
 from salon.channels.voice_people import Caller
 from salon.core.kit import RoomKit
-from salon.testing import MockSpeechToText
+from salon.testing import MockSpeechToText, virtual_time
 from salon.voice.backends.session import VoiceSession
 from salon.voice.pipeline import AudioPipelineConfig
 from salon.voice.pipeline.vad.silero import SileroVADProvider
@@ -77,6 +77,70 @@ async def test_the_same_words_stand_and_others_do_not(kit: RoomKit, guesses: Gue
         guesses.confirm(ann, final)
         guesses.withdraw(ann)
     assert agent.log == ["hello", "hello", ANN]
+
+
+@virtual_time
+async def test_words_that_come_late_are_guessed_once_they_have_settled(kit: RoomKit) -> None:
+    scope, ann, agent = TaskScope("test"), caller(), Eager("agent")
+    guesses = Guesses("voice", scope)
+    guesses.bind(kit)
+    await furnish(kit, agent)
+    guesses.heard(ann, "he")
+    guesses.guess(ann, "hello")
+    for text in ("hello", "hello th", "hello there", "hello there"):
+        guesses.heard(ann, text)
+        await asyncio.sleep(0.75 * SETTLED_S)
+    assert agent.log == ["hello", ANN, "hello there"]
+    guesses.confirm(ann, "hello there")
+    await asyncio.sleep(1)
+    assert agent.log == ["hello", ANN, "hello there"]
+    await scope.close()
+
+
+@virtual_time
+async def test_words_that_are_taken_back_are_not_guessed(kit: RoomKit) -> None:
+    scope, ann, agent = TaskScope("test"), caller(), Eager("agent")
+    guesses = Guesses("voice", scope)
+    guesses.bind(kit)
+    await furnish(kit, agent)
+
+    async def late(*texts: str) -> None:
+        for text in texts:
+            guesses.heard(ann, text)
+        await asyncio.sleep(0.01)
+
+    guesses.guess(ann, "hello")
+    await late("hello th", "hello")  # as before
+    await asyncio.sleep(1)
+    await late("hello th", " ")
+    await asyncio.sleep(1)
+    assert agent.log == ["hello"]
+    await late("hello th")
+    guesses.withdraw(ann)
+    await asyncio.sleep(1)
+    assert agent.log == ["hello", ANN]
+    guesses.guess(ann, "hello")
+    await late("hello th")
+    guesses.confirm(ann, "hello")
+    await asyncio.sleep(1)
+    assert agent.log == ["hello", ANN, "hello"]
+    await scope.close()
+
+
+@virtual_time
+async def test_one_pause_costs_so_many_guesses_at_most(kit: RoomKit) -> None:
+    scope, ann, agent = TaskScope("test"), caller(), Eager("agent")
+    guesses = Guesses("voice", scope)
+    guesses.bind(kit)
+    await furnish(kit, agent)
+    for _ in range(2):  # two pauses
+        guesses.guess(ann, "hello")
+        for number in range(2 * MAX_RENEWED):
+            guesses.heard(ann, f"hello {number}")
+            await asyncio.sleep(2 * SETTLED_S)
+        guesses.withdraw(ann)
+    assert len([told for told in agent.log if told != ANN]) == 2 * (1 + MAX_RENEWED)
+    await scope.close()
 
 
 async def test_what_is_taken_back_at_once_reaches_nobody(kit: RoomKit, guesses: Guesses) -> None:

@@ -13,6 +13,7 @@ from tests.unit.channels.test_voice import ask, enter, room, said
 
 from salon.channels.voice import Caller, MeasuredTurn
 from salon.channels.voice_measures import MAX_ROOMS, MAX_TURNS, VoiceMeasures
+from salon.core.ports.telemetry import Attr
 from salon.core.telemetry import Tracer
 from salon.media import make_codec
 from salon.telemetry import MockTelemetryProvider, TelemetryProvider
@@ -251,3 +252,16 @@ async def test_each_answer_is_one_turn(answers: int) -> None:
             await call.expect("trackEnd")
         turns = rooms.voice.measured_turns("room")
         assert [turn.index for turn in turns] == list(range(answers))
+
+
+@virtual_time
+async def test_V210_how_long_a_turn_detector_took_is_told_under_its_name() -> None:
+    async with line() as held:
+        held.measures.judged("Detector", 12.5)
+        (told,) = [
+            item
+            for item in held.telemetry.metrics
+            if item["name"] == "pipeline.turn_detector_latency_ms"
+        ]
+        assert told["value"] == 12.5
+        assert told["attributes"][Attr.PROVIDER] == "Detector"

@@ -286,3 +286,35 @@ async def test_made_in_the_past_or_not_a_room_is_told_by_its_date(world: World) 
     await world.deliver(marks, 0)
     older = room.model_copy(update={"created_at": room.created_at - timedelta(seconds=1)})
     assert not marks.knows(older, 0)
+
+
+async def test_what_is_done_before_an_earlier_one_of_the_same_process_waits_for_no_other(
+    world: World,
+) -> None:
+    one = world.process()
+    room = await world.room()
+    first, second = one.planned(room, 0), one.planned(room, 1)
+    await one.done(second)
+    reads = world.store.reads
+    await asyncio.sleep(FOLLOW_S)
+    assert world.store.reads == reads
+    await one.done(first)
+    await asyncio.sleep(SOON)
+    assert await world.mark() == 1
+
+
+@pytest.mark.parametrize(("closed", "mark"), [(False, 0), (True, -1)])
+async def test_a_store_in_this_process_learns_at_once_that_an_answer_came(
+    closed: bool, mark: int
+) -> None:
+    store = InMemoryStore()
+    room = await store.create_room(Room(id="r"))
+    marks = DeliveredMarks(store)
+    answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    await marks.done_after(marks.planned(room, 0), [answer])
+    if closed:
+        await marks.close()
+    answer.set_result(None)
+    await asyncio.sleep(0)
+    assert await store.get_delivered_index("r") == mark
+    await marks.close()

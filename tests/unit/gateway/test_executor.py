@@ -7,8 +7,14 @@ import asyncio
 import pytest
 
 from salon.base import LocalProtocolError
-from salon.gateway.commands import Command, CustomCommand
-from salon.gateway.executor import CommandExecutor
+from salon.gateway.commands import (
+    Command,
+    CustomCommand,
+    HangupCommand,
+    RejectCommand,
+    RingingCommand,
+)
+from salon.gateway.executor import QUEUE_BYTES, CommandExecutor, ends_call
 from salon.gateway.state import TRANSITIONS, SessionState, Signal, advance
 
 
@@ -106,3 +112,30 @@ def test_G285_every_transition_is_in_the_table(state: SessionState, signal: Sign
 def test_G112_a_call_ends_once() -> None:
     for state in SessionState:
         assert (Signal.HANGUP in TRANSITIONS[state]) == (state is not SessionState.HUNGUP)
+
+
+async def test_G35_what_waits_is_bounded_in_bytes_too() -> None:
+    async def run(_command: Command) -> None:
+        """Nothing."""
+
+    executor = CommandExecutor(run)
+    half = QUEUE_BYTES // 2
+    assert executor.submit(RingingCommand(), half)
+    assert executor.submit(RingingCommand(), half)
+    assert not executor.submit(RingingCommand(), 1)
+    assert executor.refused == 1
+    executor.abort()  # nothing runs; what waits is forgotten
+    assert executor.submit(RingingCommand(), 2 * half)
+
+
+@pytest.mark.parametrize(
+    ("command", "ends"),
+    [
+        (HangupCommand(), True),
+        (HangupCommand(refer=True), False),
+        (RejectCommand(reason="busy"), True),
+        (RingingCommand(), False),
+    ],
+)
+def test_G34_what_ends_a_call(command: Command, ends: bool) -> None:
+    assert ends_call(command) is ends

@@ -26,6 +26,24 @@ async def desk(engine: VoiceEngine) -> AsyncIterator[Desk]:
 # -- the connection -------------------------------------------------------------------------------
 
 
+async def test_G60_a_connection_that_does_not_come_up_in_time_ends_the_call(desk: Desk) -> None:
+    await desk.call.invite(offer="mine", handshakeTimeout=3)
+    error = await desk.call.expect("error", timeout=4)
+    assert error["error"] == "the call is not up after 3 s"
+    assert await desk.call.closed() == 1011
+
+
+async def test_G60_a_connection_that_is_lost_again_is_given_its_grace(desk: Desk) -> None:
+    await desk.call.invite(offer="mine", handshakeTimeout=3)
+    (peer,) = desk.peers
+    await asyncio.sleep(1)
+    peer.become(PeerState.CONNECTED)
+    await asyncio.sleep(1)
+    peer.become(PeerState.DISCONNECTED)
+    await asyncio.sleep(5)
+    assert not desk.call.of("error")
+
+
 @pytest.mark.parametrize("state", [PeerState.DISCONNECTED, PeerState.FAILED, PeerState.CLOSED])
 async def test_G150_a_connection_that_is_gone_ends_the_call_after_a_grace_period(
     desk: Desk, state: PeerState

@@ -197,12 +197,25 @@ def test_a_long_packet_is_not_overtaken_by_the_gap() -> None:
 @given(st.lists(st.tuples(st.integers(1, 2880), st.floats(0, 3)), min_size=1), U32)
 def test_time_never_goes_back(steps: list[tuple[int, float]], start: int) -> None:
     clock = OutgoingClock(48000, start=start)
-    now, length = 0.0, 0
-    before: int | None = None
-    for units, wait in steps:
-        now += wait
-        timestamp, _ = clock.next(units, now)
+    now, length, elapsed = steps[0][1], 0, 0
+    first = now
+    for number, (units, wait) in enumerate(steps):
+        now += wait if number else 0
+        timestamp, marker = clock.next(units, now)
         assert 0 <= timestamp <= 0xFFFFFFFF
-        if before is not None:
-            assert length <= (timestamp - before) & 0xFFFFFFFF <= max(length, wait * 48000 + 1)
-        before, length = timestamp, units
+        passed = (timestamp - start) & 0xFFFFFFFF
+        contiguous = elapsed + length
+        assert passed >= contiguous
+        if marker:
+            assert passed == max(contiguous, round((now - first) * 48000))
+        else:
+            assert passed == contiguous
+        elapsed, length = passed, units
+
+
+def test_a_stretch_whose_first_packet_left_early_does_not_shift_the_next() -> None:
+    clock = OutgoingClock(8000)
+    assert clock.next(160, 10.0) == (0, True)
+    assert clock.next(160, 10.002) == (160, False)  # its tick came 2 ms later
+    assert clock.next(160, 10.022) == (320, False)
+    assert clock.next(160, 11.0) == (8000, True)

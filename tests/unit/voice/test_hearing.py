@@ -18,6 +18,7 @@ from salon.voice.events import (
     Final,
     Interrupted,
     Partial,
+    Recognized,
     Silence,
     Speaking,
     TurnDropped,
@@ -41,7 +42,9 @@ async def test_V90_a_turn_from_onset_to_text() -> None:
         call.listen()
         await call.talk(np.concatenate((silence(500), tone(640), silence(800))))
         kinds = [type(event) for event in call.events if not isinstance(event, Partial)]
-        assert kinds == [TurnStarted, Speaking, Silence, TurnEnded, Final]
+        assert [kind for kind in kinds if kind is not Recognized] == [
+            *(TurnStarted, Speaking, Silence, TurnEnded, Final)
+        ]
         (final,) = call.of(Final)
         assert (final.index, final.text, final.confidence) == (0, "hello there", 1.0)
         (heard,) = ears(call).heard

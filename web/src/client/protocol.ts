@@ -35,10 +35,10 @@ export interface History {
   has_more: boolean;
 }
 
-/** An answer that is being produced. */
+/** An answer that is being produced. `source.name` is what its author is called. */
 export interface StreamStart {
   stream_id: string;
-  source: EventSource;
+  source: EventSource & { name?: string | null };
 }
 
 /** `delta` is what is new; `at` says how many characters (code points) came before it. */

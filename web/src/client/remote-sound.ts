@@ -21,8 +21,9 @@ const LOUD = 0.2;
 const HANGOVER = 20;
 /** After a flush, sound is let through again once so many frames were silent, */
 const GAP = 10;
-/** or after so many in all: what comes then is new. */
-const MOST_FLUSHED = 50;
+/** or after so many in all, which is what a jitter buffer may hold: what comes then is new, and
+ * may be somebody else's. */
+const MOST_FLUSHED = 15;
 
 /** Tells speech from silence, frame by frame. */
 export class Activity {

@@ -147,7 +147,7 @@ class Page {
     });
     room.on("streamStart", (start) => {
       const role = roleOf(start.source.channel_type);
-      const name = role === "agent" ? this.#cast.agentName : "Guest";
+      const name = start.source.name || (role === "agent" ? this.#cast.agentName : "Guest");
       this.#captions.streamStart(start, { role, own: false, name, text: "" });
     });
     room.on("streamChunk", ({ stream_id, text }) => this.#captions.streamText(stream_id, text));

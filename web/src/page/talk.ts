@@ -6,10 +6,11 @@ import { Line, RtcMemory } from "../client/line";
 import type { AudioChoice } from "../client/line";
 import { Microphone } from "../client/microphone";
 import { untilOnline, watchNetwork } from "../client/network";
-import type { CallFailure, Transcript, TurnLatency } from "../client/protocol";
+import type { CallEvent, CallFailure, Transcript, TurnLatency } from "../client/protocol";
 import { RemoteSound } from "../client/remote-sound";
 import type { RtcStats } from "../client/rtc-stats";
 import { Speaker } from "../client/speaker";
+import { AgentHeard } from "./agent-heard";
 import type { DebugStats } from "./debug";
 
 export type TalkState = "idle" | "connecting" | "live";
@@ -48,6 +49,9 @@ export interface TalkTarget {
 
 const RETRIES = 6;
 
+/** The user's own sound is a track too. */
+const AGENT_TRACK = "server-side-track";
+
 /** A try without any network is none; but a browser may be wrong about it. */
 const OFFLINE_WAIT = 30_000;
 
@@ -67,6 +71,8 @@ export class Talk extends Emitter<TalkEvents> {
   #retry: ReturnType<typeof setTimeout> | undefined;
   readonly #backoff = new Backoff(500, 8_000);
   readonly #memory = new RtcMemory();
+  readonly #agent = new AgentHeard((heard) => this.emit("agentSpeaking", heard));
+  #speaking = false;
 
   constructor(
     private readonly stats: DebugStats,
@@ -181,7 +187,7 @@ export class Talk extends Emitter<TalkEvents> {
       return;
     }
     this.#speaker = speaker;
-    speaker.on("report", ({ playing }) => this.emit("agentSpeaking", playing));
+    speaker.on("report", ({ playing }) => this.#agent.sound(playing));
   }
 
   async #openRemote(session: number, stream: MediaStream): Promise<void> {
@@ -189,7 +195,7 @@ export class Talk extends Emitter<TalkEvents> {
     this.#remote?.stop();
     const remote = new RemoteSound({ context: this.#context, stream });
     this.#remote = remote;
-    remote.on("playing", (playing) => this.emit("agentSpeaking", playing));
+    remote.on("playing", (playing) => this.#agent.sound(playing));
     remote.on("frame", (frame) => this.stats.received(frame));
     await remote.start();
   }
@@ -205,6 +211,20 @@ export class Talk extends Emitter<TalkEvents> {
   #flush(): void {
     this.#speaker?.flush();
     this.#remote?.flush();
+  }
+
+  /**
+   * The agent was cut. What this browser holds of it is dropped; a stream is muted only if it was
+   * this user who spoke, since who else did is heard in the same stream.
+   */
+  #cut(): void {
+    this.#speaker?.flush();
+    if (this.#speaking) this.#remote?.flush();
+  }
+
+  #speaks(on: boolean): void {
+    this.#speaking = on;
+    this.emit("speaking", on);
   }
 
   async #dial(session: number): Promise<void> {
@@ -266,9 +286,15 @@ export class Talk extends Emitter<TalkEvents> {
     const when = <E>(then: (event: E) => void) => (event: E) => {
       if (current()) then(event);
     };
-    call.on("interruption", when(() => this.#flush()));
-    call.on("speaking", when(() => this.emit("speaking", true)));
-    call.on("silence", when(() => this.emit("speaking", false)));
+    call.on("interruption", when(() => this.#cut()));
+    const track = (on: boolean) =>
+      when(({ trackId }: CallEvent) => {
+        if (trackId === AGENT_TRACK) this.#agent.track(on);
+      });
+    call.on("trackStart", track(true));
+    call.on("trackEnd", track(false));
+    call.on("speaking", when(() => this.#speaks(true)));
+    call.on("silence", when(() => this.#speaks(false)));
     call.on("dtmf", when(({ digit }) => this.emit("digit", digit)));
     const words = (final: boolean) =>
       when(({ text }: Transcript) => this.emit("words", { text, final }));
@@ -288,7 +314,7 @@ export class Talk extends Emitter<TalkEvents> {
 
   /** The way of the sound is broken, or may be; the room and its timeline stay. */
   #interrupted(): void {
-    this.emit("speaking", false);
+    this.#speaks(false);
     this.#change("connecting");
     this.emit("reconnecting", 0);
   }
@@ -298,7 +324,7 @@ export class Talk extends Emitter<TalkEvents> {
     this.#remote?.stop();
     this.#remote = undefined;
     this.#speaker?.flush();
-    this.emit("agentSpeaking", false);
+    this.#agent.reset();
     if (end.hungUp || !this.#microphone) {
       this.#finish(end);
       return;
@@ -350,8 +376,8 @@ export class Talk extends Emitter<TalkEvents> {
     void this.#context?.close();
     this.#context = undefined;
     this.emit("level", 0);
-    this.emit("speaking", false);
-    this.emit("agentSpeaking", false);
+    this.#speaks(false);
+    this.#agent.reset();
   }
 
   #change(state: TalkState): void {

@@ -115,8 +115,8 @@ def operations(house: House) -> APIRouter:
     }
     # GET is what G201 names; the gate treats it as the state change it is
     router.add_api_route(
-        "/kill/{session_id}", kill, methods=["GET"], operation_id="kill", **options
+        "/kill/{session_id:path}", kill, methods=["GET"], operation_id="kill", **options
     )
-    router.add_api_route("/kill/{session_id}", kill, methods=["POST"], include_in_schema=False)
-    router.add_api_route("/call/kill/{session_id}", kill, methods=["POST"], include_in_schema=False)
+    for path in ("/kill/{session_id:path}", "/call/kill/{session_id:path}"):
+        router.add_api_route(path, kill, methods=["POST"], include_in_schema=False)
     return router

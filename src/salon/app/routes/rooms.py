@@ -22,7 +22,7 @@ from salon.app.api_models import (
 )
 from salon.app.guests import path_id, shown_name
 from salon.app.house import House
-from salon.app.keeping import forget_recordings
+from salon.app.keeping import forget_events, forget_recordings
 from salon.app.listing import RoomList
 from salon.app.problems import InvalidError
 from salon.app.recordings import Recordings
@@ -96,6 +96,7 @@ def rooms(house: House, recordings: Recordings) -> APIRouter:
         await access.room(room_id)
         await kit.delete_room(room_id)
         await asyncio.to_thread(forget_recordings, recordings, room_id)
+        await asyncio.to_thread(forget_events, house.settings.events, room_id)
         return Response(status_code=204)
 
     _token_routes(router)

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel
 
+from salon.core.copying import altered
 from salon.models import Room, RoomEvent
 
 M = TypeVar("M", bound=BaseModel)
@@ -34,7 +35,7 @@ def owned(model: M, **changes: Any) -> M:
         copied = _own(value)
         if copied is not value:
             changes[name] = copied
-    return model.model_copy(update=changes) if changes else model
+    return altered(model, changes) if changes else model
 
 
 def owned_event(event: RoomEvent, index: int) -> RoomEvent:
@@ -44,7 +45,7 @@ def owned_event(event: RoomEvent, index: int) -> RoomEvent:
 
 def owned_room(room: Room, **changes: Any) -> Room:
     """A room that its reader may change."""
-    return owned(room, timers=room.timers.model_copy(), **changes)
+    return owned(room, timers=altered(room.timers, {}), **changes)
 
 
 def owned_map(value: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from salon.core.copying import altered
 from salon.core.memory.copies import owned_map, owned_room
 from salon.core.memory.indexes import Entry
 from salon.core.memory.timeline import Timeline
@@ -65,17 +66,18 @@ class RoomData:
     def read(self) -> Room:
         """As it is now; the reader's own."""
         room = self.room
-        timers = room.timers.model_copy(update={"last_activity_at": self.last_activity_at})
-        return room.model_copy(
-            update={
+        timers = altered(room.timers, {"last_activity_at": self.last_activity_at})
+        return altered(
+            room,
+            {
                 "timers": timers,
-                "metadata": owned_map(room.metadata),
+                "metadata": owned_map(room.metadata) if room.metadata else {},
                 "updated_at": self.updated_at,
                 "event_count": self.event_count,
                 "latest_index": self.latest_index,
                 "delivered_index": self.delivered_index,
                 "revision": self.revision,
-            }
+            },
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from salon.base import at_once
 from salon.core.memory.copies import owned, owned_event, owned_map
 from salon.core.memory.data import RoomData, aware
 from salon.core.memory.part import MemoryPart, forget
@@ -17,6 +18,7 @@ from salon.models.filters import EventFilter, ThreadSummary, effective_filter
 class MemoryEvents(MemoryPart):
     """Commits, pages, changes of what is stored."""
 
+    @at_once
     async def commit_event(
         self, event: RoomEvent, *, at: datetime, target: RoomEvent | None = None
     ) -> RoomEvent:

@@ -8,6 +8,8 @@ from heapq import nsmallest
 from itertools import islice
 from typing import Any
 
+from salon.base import at_once
+from salon.core.copying import altered
 from salon.core.memory.copies import owned_map
 from salon.core.memory.data import RoomData, aware, names_of
 from salon.core.memory.indexes import RoomIndex
@@ -38,7 +40,7 @@ class MemoryRooms(MemoryPart):
 
     async def update_room(self, room: Room) -> Room:
         data = self._of(room.id)
-        timers = room.timers.model_copy()
+        timers = altered(room.timers, {})
         changes = {
             "organization_id": room.organization_id,
             "status": room.status,
@@ -51,7 +53,7 @@ class MemoryRooms(MemoryPart):
         moved = (known.status, known.organization_id) != (room.status, room.organization_id)
         if moved:
             self._index(data, RoomIndex.remove)
-        data.room = known.model_copy(update=changes)
+        data.room = altered(known, changes)
         if moved:
             self._index(data, RoomIndex.add)
         data.updated_at = self._clock.now()
@@ -66,7 +68,7 @@ class MemoryRooms(MemoryPart):
         if data is None:
             return None
         kept = {key: value for key, value in data.room.metadata.items() if key not in unset}
-        data.room = data.room.model_copy(update={"metadata": kept | owned_map(patch)})
+        data.room = altered(data.room, {"metadata": kept | owned_map(patch)})
         return data.read()
 
     async def delete_room(self, room_id: str) -> bool:
@@ -179,6 +181,7 @@ class MemoryRooms(MemoryPart):
         data = self._rooms.get(room_id)
         return -1 if data is None else data.delivered_index
 
+    @at_once
     async def advance_delivered_index(self, room_id: str, index: int) -> bool:
         data = self._rooms.get(room_id)
         if data is None or data.delivered_index >= index:
@@ -187,6 +190,7 @@ class MemoryRooms(MemoryPart):
         self._note_delivery(data)
         return True
 
+    @at_once
     async def advance_delivered_indexes(self, indexes: Mapping[str, int]) -> None:
         for room_id, index in indexes.items():
             await self.advance_delivered_index(room_id, index)

@@ -33,7 +33,7 @@ from salon.core.ports.ai_messages import (
     AIToolResultPart,
     Role,
 )
-from salon.models import ChannelCapabilities, Observation, RoomContext, Task
+from salon.models import ChannelCapabilities, Observation, RoomContext, RoomKitError, Task
 from salon.models.speech import NO_HINTS, SpeechHints
 
 __all__ = [
@@ -338,8 +338,10 @@ async def parts_of(provider: AIProvider, context: AIContext) -> AsyncGenerator[A
             elif isinstance(part, StreamDone):
                 if part.data:
                     yield ResponseMetadata(part.data)
-            else:
+            elif isinstance(part, AIStreamPart):
                 yield part
+            else:
+                raise RoomKitError(f"no part of an answer: a {type(part).__name__}")
     finally:
         if hasattr(stream, "aclose"):
             await stream.aclose()

@@ -187,6 +187,9 @@ class Channel(ABC):
         every channel at once, so it must neither take long nor raise; a closed room can be read
         on, and be reopened."""
 
+    def on_room_reopened(self, room_id: str) -> None:  # noqa: B027 - optional to override
+        """A closed room takes events again; told like its end."""
+
     async def update_binding(  # noqa: B027 - optional to override
         self, room_id: str, binding: ChannelBinding
     ) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from salon.base import SYSTEM_CLOCK, Clock
+from salon.base import SYSTEM_CLOCK, Clock, within
 from salon.core.errors import ProviderDeliveryError, RoomKitError
 from salon.core.resilience.breaker import BreakerEdge, CallOutcome, CircuitBreaker
 from salon.core.resilience.limit import RateLimiter
@@ -88,8 +87,7 @@ class DeliveryGuard:
             raise CircuitOpenError(channel_id)
 
         async def attempt() -> T:
-            async with asyncio.timeout(timeout):
-                return await operation()
+            return await within(timeout, operation())
 
         outcome = CallOutcome.ABANDONED
         try:

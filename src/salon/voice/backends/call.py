@@ -57,6 +57,10 @@ class Call:
         self._began = clock.monotonic()
         self._tick: TickHandle | None = None
         self._ahead = 0
+        self._running = False
+        """Sound was sent at the tick before."""
+        self._open = False
+        """Nothing was sent at this tick so far."""
         self._senders = 0
         self._over = False
 
@@ -166,8 +170,21 @@ class Call:
 
     def put(self, chunk: AudioChunk) -> None:
         """Queue without waiting; the oldest makes room."""
-        if not self._over:
-            self.outgoing.put(chunk)
+        if self._over:
+            return
+        self.outgoing.put(chunk)
+        connection = self.connection
+        if (
+            self._tick is not None
+            and connection is not None
+            and (self._open or (not self._ahead and connection.leg.quiet))
+            and not connection.busy
+            and self.outgoing.whole
+            and (frame := self.outgoing.take()) is not None
+        ):  # this tick's place is free, or nothing is on its way at all: no need to wait
+            connection.leg.send(frame)
+            self._ahead += 1
+            self._open, self._running = False, True
 
     def interrupt(self) -> None:
         """Drop what is queued."""
@@ -182,6 +199,7 @@ class Call:
             return
         if self._ahead:
             self._ahead -= 1
+        self._open = False
         if connection.occupied():
             return
         silent = not self._ahead
@@ -192,7 +210,11 @@ class Call:
             connection.leg.send(frame)
             self._ahead += 1
             silent = False
-        if silent:
+        if not silent:
+            self._running = True
+        elif self._running:  # whoever speaks may give this tick's frame later in the tick
+            self._open, self._running = True, False
+        else:
             connection.leg.idle()
 
 

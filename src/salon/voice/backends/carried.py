@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
-from salon.base import SYSTEM_CLOCK, Clock, LocalProtocolError, TaskScope, new_id
+from salon.base import RAISED, SYSTEM_CLOCK, Clock, LocalProtocolError, TaskScope, new_id
 from salon.base.ids import IdFactory
 from salon.media.frame import AudioChunk, AudioFrame
 from salon.transport.ticker import Ticker
@@ -25,6 +25,7 @@ from salon.voice.backends.connection import Connection
 from salon.voice.backends.dtmf import DTMFEvent, DTMFReceivedCallback
 from salon.voice.backends.session import VoiceSession, VoiceSessionState
 from salon.voice.backends.trace import ProtocolTrace, TraceDirection, TraceEmitter
+from salon.voice.foreign import is_ours
 
 _log = logging.getLogger("salon.voice")
 
@@ -181,7 +182,9 @@ class CarriedVoiceBackend(VoiceBackend):
                 result = callback(session)
                 if inspect.isawaitable(result):
                     await result
-            except Exception:  # noqa: BLE001 - the outer edge to other people's code; logged there
+            except RAISED as error:  # the outer edge to other people's code
+                if is_ours(error):
+                    raise
                 _log.exception("a callback of voice session %s failed", session.id)
 
     # -- sound ------------------------------------------------------------------------------------
@@ -255,7 +258,7 @@ class CarriedVoiceBackend(VoiceBackend):
         if self._heard is not None:
             try:
                 self._heard(session, frame)
-            except Exception:  # noqa: BLE001 - the outer edge to other people's code; logged there
+            except RAISED:  # the outer edge to other people's code; logged there
                 self._failed(session)
 
     def _press(self, session: VoiceSession, digit: str) -> None:
@@ -263,7 +266,7 @@ class CarriedVoiceBackend(VoiceBackend):
         for callback in tuple(self._on_dtmf):
             try:
                 callback(session, event)
-            except Exception:  # noqa: BLE001 - the outer edge to other people's code; logged there
+            except RAISED:  # the outer edge to other people's code; logged there
                 self._failed(session)
 
     def _failed(self, session: VoiceSession) -> None:
@@ -323,5 +326,5 @@ class CarriedVoiceBackend(VoiceBackend):
         )
         try:
             emitter(trace)
-        except Exception:  # noqa: BLE001 - the outer edge to other people's code; logged there
+        except RAISED:  # the outer edge to other people's code; logged there
             self._failed(session)

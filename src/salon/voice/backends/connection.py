@@ -31,6 +31,11 @@ class Connection(ABC):
         return False
 
     @property
+    def busy(self) -> bool:
+        """Whether `occupied` may say so at the next tick: then no sound leaves before it."""
+        return False
+
+    @property
     def concealed(self) -> bool:
         """Whether the sound told to the session last was made up for what got lost (V33)."""
         return False

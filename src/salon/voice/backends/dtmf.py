@@ -70,6 +70,11 @@ class KeyTrack(PacketTrack):
             raise ValueError(f"{MAX_WAITING} keys wait already")
         self._waiting.append((digit, duration_ms))
 
+    @property
+    def pressing(self) -> bool:
+        """Keys are being sent, or wait for it."""
+        return self._packets is not None or bool(self._waiting)
+
     def tick(self) -> bool:
         """Once per 20 ms: send what is due of a key; whether it took the place of sound."""
         event = self._event

@@ -69,6 +69,11 @@ class OutgoingAudio:
         if last is not None:
             self._frames.append(last)
 
+    @property
+    def whole(self) -> bool:
+        """A whole frame waits."""
+        return bool(self._frames)
+
     def take(self) -> Samples | None:
         """The frame of this tick, ``int16[320]``, if there is one."""
         if self._frames:

@@ -107,6 +107,10 @@ class RTPConnection(Connection):
     def occupied(self) -> bool:
         return self._keys.tick()
 
+    @property
+    def busy(self) -> bool:
+        return self._keys.pressing
+
     def press(self, digit: str, duration_ms: int) -> None:
         self._keys.press(digit, duration_ms)
 

@@ -29,7 +29,7 @@ from salon.voice.leg import AudioLeg, Hear, Post
 _log = logging.getLogger("salon.voice")
 
 MAX_WAITING: Final = 250
-"""Messages that wait for a client that does not read; the oldest makes room."""
+"""Messages that wait for a client that does not read; the oldest sound makes room."""
 SEND_TIMEOUT_S: Final = 10.0
 """A client that takes nothing for so long is gone."""
 MAX_PAYLOAD: Final = 65_536
@@ -132,12 +132,13 @@ class SocketConnection(Connection):
         stream: str | None = None,
     ) -> None:
         self.leg: SocketLeg = SocketLeg(
-            self._put, in_rate=in_rate, out_rate=out_rate, binary=binary, stream=stream
+            self._put_sound, in_rate=in_rate, out_rate=out_rate, binary=binary, stream=stream
         )
         self._dropped = 0
         self._socket = socket
         self._stream = stream
-        self._waiting: deque[str | bytes] = deque()
+        self._waiting: deque[tuple[bool, str | bytes]] = deque()
+        """Whether it is sound, and the message."""
         self._more = asyncio.Event()
         self._closed = False
         self._lost: Callable[[], None] = _no_one
@@ -151,13 +152,17 @@ class SocketConnection(Connection):
         self._lost = lost
         ready()
 
-    def _put(self, message: str | bytes) -> None:
+    def _put_sound(self, message: str | bytes) -> None:
+        self._put(message, sound=True)
+
+    def _put(self, message: str | bytes, *, sound: bool = False) -> None:
         if self._closed:
             return
         if len(self._waiting) >= MAX_WAITING:
-            self._waiting.popleft()
+            sounds = (at for at, (is_sound, _) in enumerate(self._waiting) if is_sound)
+            del self._waiting[next(sounds, 0)]
             self._dropped += 1
-        self._waiting.append(message)
+        self._waiting.append((sound, message))
         self._more.set()
 
     @property
@@ -167,14 +172,14 @@ class SocketConnection(Connection):
 
     @property
     def held(self) -> bool:
-        return bool(self._waiting)
+        return any(sound for sound, _ in self._waiting)
 
     def tell(self, message: dict[str, Any]) -> None:
         """Queue a message that is no sound."""
         self._put(json.dumps(message))
 
     def flush(self) -> None:
-        self._waiting.clear()
+        self._waiting = deque(item for item in self._waiting if not item[0])
         if self._stream is not None:
             self.tell({"event": "clear", "streamSid": self._stream})
 
@@ -184,7 +189,7 @@ class SocketConnection(Connection):
             await self._more.wait()
             self._more.clear()
             while self._waiting and not self._closed:
-                message = self._waiting.popleft()
+                _, message = self._waiting.popleft()
                 async with asyncio.timeout(SEND_TIMEOUT_S):
                     if isinstance(message, str):
                         await self._socket.send_text(message)

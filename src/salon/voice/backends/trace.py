@@ -3,35 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
-TraceDirection = Literal["inbound", "outbound"]
+from salon.models.trace import ProtocolTrace, TraceDirection
 
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class ProtocolTrace:
-    """One message or step of a protocol, or several that belong together.
-
-    `summary` is one line for people; `raw` the message itself, where it is worth keeping. Neither
-    holds keys that were pressed (V207).
-    """
-
-    channel_id: str
-    direction: TraceDirection
-    protocol: str
-    summary: str
-    raw: bytes | str | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-    timestamp: datetime = field(default_factory=_utc_now)
-    session_id: str | None = None
-    room_id: str | None = None
-
+__all__ = ["ProtocolTrace", "TraceDirection", "TraceEmitter"]
 
 TraceEmitter = Callable[[ProtocolTrace], Any]
 """Takes a trace and returns at once; what is slow belongs elsewhere (V213)."""

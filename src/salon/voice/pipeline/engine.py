@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
+from salon.base import RAISED
 from salon.media.frame import AudioFormat, AudioFrame
 from salon.voice.backends.base import VoiceCapability
 from salon.voice.backends.session import VoiceSessionState
+from salon.voice.foreign import is_ours
 from salon.voice.pipeline.config import AudioPipelineConfig
 from salon.voice.pipeline.debug_taps import DebugTaps
 from salon.voice.pipeline.failures import Failures
@@ -45,7 +47,8 @@ class AudioPipeline(Announcer):
     One stream's inbound frames come from one thread at a time; `process_outbound` and
     `feed_aec_reference` may be called from any thread.
 
-    A stage that raises changes nothing: the frame goes on, `failures` counts (V204).
+    A stage that raises, or that gives nonsense, changes nothing: the frame goes on, `failures`
+    counts (V204).
 
     `transport_format` is what comes in, where that is known beforehand; `stage_timer` is told how
     long each stage took on every 50th frame of a stream, as is ``config.telemetry`` (V210).
@@ -166,7 +169,8 @@ class AudioPipeline(Announcer):
         with self._lock:
             if self._closed:
                 return
-            self._ended.pop(session.id, None)
+            if self._ended.pop(session.id, session) is None and session.id in self._outbound:
+                self.release_stream(session.id)  # what its predecessor has not let go of yet
             self._open(session)
             self._record(session, held=hold_recording)
 
@@ -197,23 +201,37 @@ class AudioPipeline(Announcer):
 
         Waits for the recorder; inside an event loop `end_session` is kinder.
         """
+        out = self._outbound.get(session.id)
         recording = self._leave(session)
         if recording is not None:
             result = self._failures.guard("recorder", session.id, recording.stop)
             self._recorded(session, result)
-        self.release_stream(session.id)
+        self._release(session.id, out)
 
-    async def end_session(self, session: VoiceSession) -> None:
-        """`on_session_ended` without holding up the event loop while the recording is completed.
-        Cancelled meanwhile, it still lets the stages forget."""
-        recording = self._leave(session)
+    def end_session(self, session: VoiceSession) -> Coroutine[Any, Any, None]:
+        """`on_session_ended` without holding up the event loop while the recording is completed,
+        which is what the result is to be awaited for. A session may begin anew under the same id
+        meanwhile. Cancelled, it still lets the stages forget."""
+        out = self._outbound.get(session.id)
+        return self._complete(session, self._leave(session), out)
+
+    async def _complete(
+        self, session: VoiceSession, recording: Recording | None, out: OutboundStream | None
+    ) -> None:
         try:
             if recording is not None:
                 self._recorded(session, await recording.finish())
-        except Exception as error:  # noqa: BLE001 - V204
+        except RAISED as error:
+            if is_ours(error):
+                raise
             self._failures.note("recorder", session.id, error)
         finally:
-            self.release_stream(session.id)
+            self._release(session.id, out)
+
+    def _release(self, key: str, out: OutboundStream | None) -> None:
+        """Free what a session had, unless one has begun anew under its id meanwhile."""
+        if self._outbound.get(key) is out:
+            self.release_stream(key)
 
     def release_stream(self, stream: str) -> None:
         """Free all that is kept for a stream, here and in every stage (V46). A later frame would

@@ -9,6 +9,8 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from salon.base import RAISED
+
 _log = logging.getLogger("salon.voice.pipeline")
 _UNSAID = frozenset({"dtmf", "on_dtmf"})
 """What raised here may have a key's digit in its message, which no log may show (V207)."""
@@ -24,7 +26,7 @@ class Failures:
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
 
-    def note(self, where: str, stream: str, error: Exception) -> None:
+    def note(self, where: str, stream: str, error: BaseException) -> None:
         """Count it; the 1st, 2nd, 4th, 8th... of a place is logged."""
         count = self.counts.get(where, 0) + 1
         self.counts[where] = count
@@ -42,7 +44,7 @@ class Failures:
         """What `call` gives; None, and counted, when it raises."""
         try:
             return call()
-        except Exception as error:  # noqa: BLE001 - a stage's error ends here, counted and logged
+        except RAISED as error:
             self.note(where, stream, error)
             return None
 
@@ -51,5 +53,5 @@ class Failures:
         for listener in listeners:
             try:
                 listener(session, payload)
-            except Exception as error:  # noqa: BLE001 - a listener's error ends here, likewise
+            except RAISED as error:
                 self.note(where, session.id, error)

@@ -9,6 +9,8 @@ import numpy as np
 
 from salon.media.frame import AudioFormat, AudioFrame
 from salon.voice.pipeline.debug_taps import DebugTaps
+from salon.voice.pipeline.diarization.base import DiarizationResult
+from salon.voice.pipeline.dtmf.base import DTMFEvent
 from salon.voice.pipeline.failures import Failures
 from salon.voice.pipeline.listeners import Listeners
 from salon.voice.pipeline.metrics import Gauges, NamedSteps, StageTimer, Step, timed
@@ -22,12 +24,13 @@ from salon.voice.pipeline.steps import (
     resample_step,
     tap_step,
 )
+from salon.voice.pipeline.vad.base import VADEvent
 
 if TYPE_CHECKING:
     from salon.voice.backends.session import VoiceSession
-    from salon.voice.pipeline.diarization.base import DiarizationProvider, DiarizationResult
-    from salon.voice.pipeline.dtmf.base import DTMFDetector, DTMFEvent
-    from salon.voice.pipeline.vad.base import VADEvent, VADProvider
+    from salon.voice.pipeline.diarization.base import DiarizationProvider
+    from salon.voice.pipeline.dtmf.base import DTMFDetector
+    from salon.voice.pipeline.vad.base import VADProvider
 
 
 @dataclass(slots=True)
@@ -114,7 +117,7 @@ class _Builder:
             ("denoiser", stages.denoiser, "post_denoiser"),
         ):
             if stage is not None:
-                self._add(slot, frame_step(slot, stage.process, key, failures))
+                self._add(slot, frame_step(slot, stage.process, key, failures, keeps_sound=True))
             self._tap(tap)
         if stages.vad is not None:
             self._add("vad", _vad_step(stages.vad, self._stream, self._around))
@@ -163,7 +166,7 @@ def _dtmf_step(detector: DTMFDetector, stream: InboundStream, around: Surroundin
         if stream.session is not None:
             failures.tell("on_dtmf", around.listeners.dtmf, stream.session, event)
 
-    return notice_step("dtmf", detector.process, key, failures, noticed)
+    return notice_step("dtmf", detector.process, key, failures, noticed, DTMFEvent)
 
 
 def _suppress_step(detector: DTMFDetector, key: str, failures: Failures) -> Step:
@@ -188,7 +191,7 @@ def _vad_step(detector: VADProvider, stream: InboundStream, around: Surroundings
     def noticed(event: VADEvent, frame: AudioFrame) -> None:
         _heard(event, frame, stream, around)
 
-    return notice_step("vad", watch, stream.key, around.failures, noticed)
+    return notice_step("vad", watch, stream.key, around.failures, noticed, VADEvent)
 
 
 def _heard(event: VADEvent, frame: AudioFrame, stream: InboundStream, around: Surroundings) -> None:
@@ -242,6 +245,9 @@ def _diarization_step(
 
     def noticed(result: DiarizationResult, _frame: AudioFrame) -> None:
         stream.speaker = result
+        if (session := stream.session) is not None:
+            listeners = around.listeners.diarization
+            failures.tell("on_diarization", listeners, session, result)
         speaker = result.speaker_id
         if not speaker or speaker == stream.last_speaker:
             return
@@ -250,7 +256,9 @@ def _diarization_step(
             listeners = around.listeners.speaker_change
             failures.tell("on_speaker_change", listeners, stream.session, result)
 
-    return notice_step("diarization", stage.process, stream.key, failures, noticed)
+    return notice_step(
+        "diarization", stage.process, stream.key, failures, noticed, DiarizationResult
+    )
 
 
 def _speech_frame_step(stream: InboundStream, around: Surroundings) -> Step:

@@ -32,6 +32,7 @@ class Listeners:
     """The registered callbacks, in order of registration."""
 
     __slots__ = (
+        "diarization",
         "dtmf",
         "input_level",
         "output_level",
@@ -49,6 +50,7 @@ class Listeners:
         self.speech_end: list[SpeechEndPipelineCallback] = []
         self.speech_frame: list[SpeechFramePipelineCallback] = []
         self.processed_frame: list[ProcessedFrameCallback] = []
+        self.diarization: list[SpeakerChangeCallback] = []
         self.speaker_change: list[SpeakerChangeCallback] = []
         self.dtmf: list[DTMFCallback] = []
         self.recording_started: list[RecordingStartedCallback] = []
@@ -82,6 +84,10 @@ class Announcer(ABC):
     def on_processed_frame(self, callback: ProcessedFrameCallback) -> None:
         """Every frame as the last stage left it."""
         self._listen(self._listeners.processed_frame, callback)
+
+    def on_diarization(self, callback: SpeakerChangeCallback) -> None:
+        """Every result of the diarization stage, also of nobody in particular."""
+        self._listen(self._listeners.diarization, callback)
 
     def on_speaker_change(self, callback: SpeakerChangeCallback) -> None:
         """A named speaker who is not the stream's last one (V246)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from salon.base import ConfigurationError
+from salon.base import RAISED, ConfigurationError
 from salon.voice.pipeline.failures import Failures
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Recording:
             handle = recorder.start(session, config)
         except ConfigurationError:
             raise
-        except Exception as error:  # noqa: BLE001 - V204
+        except RAISED as error:
             failures.note("recorder", session.id, error)
             return None
         return cls(recorder, handle, config.mode)
@@ -77,8 +77,17 @@ class Recording:
 
     def stop(self) -> RecordingResult:
         """End it and wait for the files."""
-        return self.recorder.stop(self.handle)
+        return _checked(self.recorder.stop(self.handle))
 
     async def finish(self) -> RecordingResult:
         """`stop` without holding up the event loop."""
-        return await self.recorder.finish(self.handle)
+        return _checked(await self.recorder.finish(self.handle))
+
+
+def _checked(result: object) -> RecordingResult:
+    """What a recorder gave; `TypeError` if that is no result."""
+    from salon.voice.pipeline.recorder.base import RecordingResult
+
+    if not isinstance(result, RecordingResult):
+        raise TypeError(f"it gave {type(result).__name__}, no RecordingResult")
+    return result

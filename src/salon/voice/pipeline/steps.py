@@ -1,7 +1,7 @@
 """One stage bound to one stream: what runs per frame, and nothing else.
 
-Each step takes a frame and gives the next step's frame. None of them raises: a stage that does is
-counted, and the frame goes on as the stage before left it (V204).
+Each step takes a frame and gives the next step's frame. None of them raises: a stage that does, or
+that gives nonsense, is counted, and the frame goes on as the stage before left it (V204).
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from salon.base import RAISED
 from salon.media.frame import AudioFormat, AudioFrame
 from salon.media.level import LevelMeter
 from salon.voice.pipeline.debug_taps import DebugTaps
@@ -23,17 +26,48 @@ LEVEL_FLOOR_DB = -60.0
 _LEVELS_PER_SECOND = 10
 
 
+class StageResultError(TypeError):
+    """A stage gave something else than its kind gives."""
+
+
+def _require_frame(given: object, form: AudioFormat | AudioFrame) -> AudioFrame:
+    """`given`, if it is a frame in the format of `form`; frames can be written to, so that one may
+    have ceased to be one."""
+    if not isinstance(given, AudioFrame):
+        raise StageResultError(f"it gave {type(given).__name__}, no AudioFrame")
+    rate, channels, width = given.sample_rate, given.channels, given.sample_width
+    if rate != form.sample_rate or channels != form.channels or width != form.sample_width:
+        raise StageResultError(f"it gave {rate} Hz, {channels} channels, {width} bytes a sample")
+    data = given.data
+    if type(data) is not bytes or len(data) % (channels * width):
+        raise StageResultError("it gave a frame whose data is no whole number of samples")
+    if width == 2:
+        samples = given.samples
+        if samples.dtype != np.int16 or samples.ndim != 1:
+            raise StageResultError(f"it gave samples of {samples.dtype}[{samples.shape}]")
+    return given
+
+
 def frame_step(
-    slot: str, process: Callable[[AudioFrame, str], AudioFrame], key: str, failures: Failures
+    slot: str,
+    process: Callable[[AudioFrame, str], AudioFrame],
+    key: str,
+    failures: Failures,
+    *,
+    keeps_sound: bool = False,
 ) -> Step:
-    """A stage that gives a frame."""
+    """A stage that gives a frame in the format of the one it got; with `keeps_sound` never an empty
+    one for one with sound."""
 
     def step(frame: AudioFrame) -> AudioFrame:
         try:
-            return process(frame, key)
-        except Exception as error:  # noqa: BLE001 - V204
+            given = _require_frame(process(frame, key), frame)
+            if keeps_sound and frame.data and not given.data:
+                raise StageResultError("it gave an empty frame")
+        except RAISED as error:
             failures.note(slot, key, error)
             return frame
+        return given
 
     return step
 
@@ -44,17 +78,20 @@ def notice_step(
     key: str,
     failures: Failures,
     noticed: Callable[[Any, AudioFrame], None],
+    kind: type | None = None,
 ) -> Step:
-    """A stage that looks at the frame and may tell of something; `noticed` takes that."""
+    """A stage that looks at the frame and may tell of something; `noticed` takes that, if it is of
+    `kind`."""
 
     def step(frame: AudioFrame) -> AudioFrame:
         try:
             event = process(frame, key)
-        except Exception as error:  # noqa: BLE001 - V204
+            if event is not None:
+                if kind is not None and not isinstance(event, kind):
+                    raise StageResultError(f"it gave {type(event).__name__}, no {kind.__name__}")
+                noticed(event, frame)
+        except RAISED as error:
             failures.note(slot, key, error)
-            return frame
-        if event is not None:
-            noticed(event, frame)
         return frame
 
     return step
@@ -74,14 +111,15 @@ def resample_step(
     rate, channels, width = target.sample_rate, target.channels, target.sample_width
     resample = resampler.resample
 
-    def convert(frame: AudioFrame, _key: str) -> AudioFrame:
-        return resample(frame, rate, channels, width, state_key)
-
-    converted = frame_step("resampler", convert, key, failures)
-
     def step(frame: AudioFrame) -> AudioFrame:
         right = frame.sample_rate == rate and frame.channels == channels
-        return frame if right and frame.sample_width == width else converted(frame)
+        if right and frame.sample_width == width:
+            return frame
+        try:
+            return _require_frame(resample(frame, rate, channels, width, state_key), target)
+        except RAISED as error:
+            failures.note("resampler", key, error)
+            return frame
 
     return step
 

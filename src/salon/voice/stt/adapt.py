@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from salon.base import SalonError, TaskScope
+from salon.base import RAISED, SalonError, TaskScope
 from salon.media.frame import SAMPLE_RATE, AudioChunk, AudioFrame, Samples
 from salon.models.speech import NO_HINTS, SpeechHints
 from salon.voice.errors import SpeechError
-from salon.voice.foreign import close_engine, close_stream, failure
+from salon.voice.foreign import close_engine, close_stream, failure, is_ours
 from salon.voice.stt.base import OnPartial, SpeechToText, Transcription, Utterance
 from salon.voice.stt.gather import Gathered
 from salon.voice.stt.provider import STTProvider
@@ -21,6 +21,8 @@ from salon.voice.stt.provider import STTProvider
 _log = logging.getLogger("salon.voice.stt")
 
 ANSWER_S: Final = 15.0
+WORK_S: Final = 1.0
+"""Calls of the provider that are cancelled get this long to end."""
 """The final result must come within this of the end of the sound."""
 MAX_SAMPLES: Final = 60 * SAMPLE_RATE
 """Sound waiting for the provider; of a provider that does not stream, the whole utterance."""
@@ -90,8 +92,10 @@ class AdaptedSpeechToText(SpeechToText):
         except SalonError:
             self._scope, self._warm = None, False
             raise
-        except Exception as error:
+        except RAISED as error:
             self._scope, self._warm = None, False
+            if is_ours(error):
+                raise
             raise failure(self.name, error) from error
 
     def recognize(
@@ -121,7 +125,7 @@ class AdaptedSpeechToText(SpeechToText):
             utterance.fail(SpeechError(self.name, "the recogniser is closed"))
         if scope is None:
             return
-        await close_engine(scope.close, self.name)
+        await close_engine(scope.close, self.name, limit=WORK_S)
         await close_engine(self.provider.close, self.name)
 
     def closed(self, utterance: Utterance) -> None:
@@ -198,7 +202,9 @@ class _AdaptedUtterance(Utterance):
             result = await (self._stream() if streams else self._whole())
         except SpeechError as error:
             self.fail(error)
-        except Exception as error:  # noqa: BLE001 - the border to a plugged-in provider
+        except RAISED as error:
+            if is_ours(error):
+                raise
             _log.warning("the recogniser %s failed", self._engine.name, exc_info=error)
             self.fail(failure(self._engine.name, error))
         else:

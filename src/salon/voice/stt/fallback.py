@@ -7,11 +7,11 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from salon.base import SYSTEM_CLOCK, Clock, ConfigurationError, TaskScope
+from salon.base import RAISED, SYSTEM_CLOCK, Clock, ConfigurationError, TaskScope
 from salon.media.frame import SAMPLE_RATE, Samples
 from salon.models.speech import NO_HINTS, SpeechHints
 from salon.voice.errors import SpeechError
-from salon.voice.foreign import close_engine, failure, tell
+from salon.voice.foreign import close_engine, failure, is_ours, tell
 from salon.voice.health import Chain, EngineStatistics
 from salon.voice.stt.adapt import recognizer_of
 from salon.voice.stt.base import OnPartial, SpeechToText, Transcription, Utterance
@@ -117,8 +117,7 @@ class FallbackSpeechToText(SpeechToText):
             utterance.end("the recogniser is closed")
         if scope is not None:
             await scope.close()
-        for engine in self.engines:
-            await close_engine(engine.close, engine.name)
+        await asyncio.gather(*(close_engine(each.close, each.name) for each in self.engines))
 
     def now(self) -> float:
         """Monotonic seconds."""
@@ -132,9 +131,9 @@ class FallbackSpeechToText(SpeechToText):
         """An engine gave a text; better ones whose cooldown is over hear the same sound."""
         self.chain.succeeded(index)
         tell(self._on_served, self.engines[index].name)
-        if self._scope is None or not sound or self._probes >= MAX_PROBES:
+        if self._scope is None or not sound:
             return
-        for better in self.chain.to_probe(index, self.now()):
+        for better in self.chain.to_probe(index, self.now(), MAX_PROBES - self._probes):
             self._probes += 1
             self._scope.spawn(self._probe(better, sound, hints), name="probe")
 
@@ -151,7 +150,9 @@ class FallbackSpeechToText(SpeechToText):
                 await utterance.finish()
             fit = True
             _log.info("the recogniser %s is back", engine.name)
-        except Exception as error:  # noqa: BLE001 - the border to an engine
+        except RAISED as error:
+            if is_ours(error):
+                raise
             fit = False
             _log.info("the recogniser %s still fails: %s", engine.name, failure(engine.name, error))
         finally:
@@ -241,12 +242,14 @@ class _FallbackUtterance(Utterance):
         except TimeoutError:
             name = self._engine.engines[self._index].name
             self._failed(SpeechError(name, f"no text within {limit:g} s"))
-        except Exception as error:  # noqa: BLE001 - the border to an engine
+        except RAISED as error:
+            if is_ours(error):
+                raise
             self._failed(error)
         current.cancel()
         return None
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         if self._ended is not None:  # Closed or cancelled meanwhile: nobody's failure.
             return
         said = failure(self._engine.engines[self._index].name, error)

@@ -30,6 +30,7 @@ AGAIN_AT: Final = (
 """After how much sound decoding begins, and begins again."""
 SHORT: Final = round(1.5 * _BYTES_PER_SECOND)
 """Up to this much sound is decoded again at its end."""
+PIECE_SAMPLES: Final = SAMPLE_RATE // 50
 LANGUAGE_WEIGHT: Final = 8.0
 EVEN_POSTERIOR: Final = 0.13
 NOISE_DBFS: Final = -60.0
@@ -86,6 +87,7 @@ class Decoder:
         self._heard = bytearray()
         self._known = False
         self._again_at = list(AGAIN_AT)
+        self._rest: Samples = np.zeros(0, dtype=np.int16)
 
     def begin(self) -> None:
         """Start an utterance; nothing of the one before colours it."""
@@ -95,14 +97,20 @@ class Decoder:
         self._again_at = list(AGAIN_AT)
 
     def hear(self, sound: bytes) -> None:
-        """int16 samples, 16 kHz mono."""
-        if self._again_at:
-            self._heard += sound
-            if len(self._heard) >= self._again_at[0]:
-                del self._again_at[0]
-                self._again()
+        """int16 samples, 16 kHz mono. How they are cut into pieces makes no difference."""
+        while self._again_at:
+            missing = self._again_at[0] - len(self._heard)
+            self._heard += sound[:missing]
+            self._hear_on(sound[:missing])
+            if len(sound) < missing:
                 return
-        if self._running:
+            sound = sound[missing:]
+            del self._again_at[0]
+            self._again()
+        self._hear_on(sound)
+
+    def _hear_on(self, sound: bytes) -> None:
+        if self._running and sound:
             heard: Samples = np.frombuffer(sound, dtype="<i2")
             self._decode(self._reducer.reduce(self._folding.add(heard) if self._narrow else heard))
 
@@ -117,7 +125,7 @@ class Decoder:
         if self._heard and (not self._running or len(self._heard) <= SHORT):
             self._again()
         if self._running:
-            self._decode(self._reducer.flush())
+            self._decode(self._reducer.flush(), last=True)
         self.end()
 
     def _again(self) -> None:
@@ -130,6 +138,7 @@ class Decoder:
         self._reducer.begin()
         self._reducer.learn(heard)
         self._dither.reset()
+        self._rest = np.zeros(0, dtype=np.int16)
         sound = self._dither.add(self._reducer.reduce(heard)).tobytes() or bytes(2)
         self._decoder.set_cmn(CEPSTRAL_MEAN)
         self._decoder.start_utt()
@@ -141,9 +150,14 @@ class Decoder:
         self._known = True
         self._decoder.process_raw(sound, False, False)
 
-    def _decode(self, sound: Samples) -> None:
-        if len(sound):  # the decoder takes no empty buffer
-            self._decoder.process_raw(self._dither.add(sound).tobytes(), False, False)
+    def _decode(self, sound: Samples, *, last: bool = False) -> None:
+        """In pieces of one length: the decoder hears a little differently where it is cut."""
+        self._rest = np.concatenate((self._rest, sound))
+        whole = len(self._rest) - (0 if last else len(self._rest) % PIECE_SAMPLES)
+        for at in range(0, whole, PIECE_SAMPLES):
+            piece = self._rest[at : min(at + PIECE_SAMPLES, whole)]
+            self._decoder.process_raw(self._dither.add(piece).tobytes(), False, False)
+        self._rest = self._rest[whole:]
 
     def text(self) -> str:
         """The hypothesis so far."""

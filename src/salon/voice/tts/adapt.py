@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
 
-from salon.base import SalonError
+from salon.base import RAISED, SalonError, within
 from salon.media.frame import SAMPLE_RATE, AudioChunk
 from salon.voice.chunks import ChunkReader
 from salon.voice.errors import SpeechError
-from salon.voice.foreign import close_engine, close_stream, failure
+from salon.voice.foreign import close_engine, close_stream, failure, is_ours
 from salon.voice.tts.base import DEFAULT_VOICE, SpeechChunk, TextToSpeech, VoiceSettings
 from salon.voice.tts.context import TTSContext, TTSContextLevel
 from salon.voice.tts.gain import amplify
@@ -88,7 +87,9 @@ class AdaptedTextToSpeech(TextToSpeech):
             await self.provider.warmup()
         except SalonError:
             raise
-        except Exception as error:
+        except RAISED as error:
+            if is_ours(error):
+                raise
             raise failure(self.name, error) from error
         self._started = True
 
@@ -141,11 +142,12 @@ class AdaptedTextToSpeech(TextToSpeech):
         if not self._started:
             raise SpeechError(self.name, "the engine is closed")
         try:
-            async with asyncio.timeout(self.chunk_timeout):
-                return await anext(chunks, None)
+            return await within(self.chunk_timeout, anext(chunks, None))
         except TimeoutError:
             raise SpeechError(self.name, f"no sound within {self.chunk_timeout:g} s") from None
-        except Exception as error:
+        except RAISED as error:
+            if is_ours(error):
+                raise
             raise failure(self.name, error) from error
 
     async def _provided(
@@ -165,6 +167,8 @@ class AdaptedTextToSpeech(TextToSpeech):
             )
         try:
             async for chunk in stream:
+                if chunk is None:  # which would be taken for the end
+                    raise SpeechError(self.name, "got NoneType, not an AudioChunk")
                 yield chunk
         finally:
             await close_stream(stream, self.name)

@@ -72,6 +72,8 @@ class TextToSpeech(TTSProvider):
     name: str = "text-to-speech"
     has_word_times: bool = False
     has_phoneme_times: bool = False
+    from_cache: bool = False
+    """The newest piece was made before and only read back."""
 
     async def start(self) -> None:
         """Load voices, start workers. Raises `MissingExtraError` or `SpeechError`."""

@@ -14,11 +14,11 @@ from typing import Final
 
 import numpy as np
 
-from salon.base import ConfigurationError, TaskScope
+from salon.base import RAISED, ConfigurationError, TaskScope
 from salon.media.frame import SAMPLE_RATE
 from salon.media.timing import PhonemeTime, WordTime
 from salon.voice.errors import SpeechError
-from salon.voice.foreign import CLOSE_S, close_stream, failure
+from salon.voice.foreign import CLOSE_S, close_stream, failure, is_ours
 from salon.voice.tts.adapt import voice_of
 from salon.voice.tts.base import DEFAULT_VOICE, SpeechChunk, TextToSpeech, VoiceSettings
 from salon.voice.tts.cache_store import CachedPiece, DiskStore, MemoryStore
@@ -182,7 +182,9 @@ class CachedTextToSpeech(TextToSpeech):
             await self._keep(key, making.piece())
         except SpeechError as error:
             making.fail(error)
-        except Exception as error:  # noqa: BLE001 - the task's edge
+        except RAISED as error:
+            if is_ours(error):
+                raise
             _log.exception("the voice %s failed", self.name)
             making.fail(failure(self.name, error))
         finally:

@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from salon.base import SYSTEM_CLOCK, Clock, ConfigurationError, TaskScope
+from salon.base import RAISED, SYSTEM_CLOCK, Clock, ConfigurationError, TaskScope
 from salon.voice.errors import SpeechError
-from salon.voice.foreign import close_engine, close_stream, failure, tell
+from salon.voice.foreign import close_engine, close_stream, failure, is_ours, tell
 from salon.voice.health import Chain, EngineStatistics
 from salon.voice.tts.adapt import voice_of
 from salon.voice.tts.base import DEFAULT_VOICE, SpeechChunk, TextToSpeech, VoiceSettings
@@ -91,8 +91,7 @@ class FallbackTextToSpeech(TextToSpeech):
         scope, self._scope = self._scope, None
         if scope is not None:
             await scope.close()
-        for engine in self.engines:
-            await close_engine(engine.close, engine.name)
+        await asyncio.gather(*(close_engine(each.close, each.name) for each in self.engines))
 
     async def speak(
         self, text: str, settings: VoiceSettings = DEFAULT_VOICE
@@ -135,7 +134,9 @@ class FallbackTextToSpeech(TextToSpeech):
         except TimeoutError:
             limit = self.attempt_timeout
             raise SpeechError(engine.name, f"no sound within {limit:g} s") from None
-        except Exception as error:
+        except RAISED as error:
+            if is_ours(error):
+                raise
             raise failure(engine.name, error) from error
 
     def _served(self, index: int) -> None:
@@ -164,7 +165,9 @@ class FallbackTextToSpeech(TextToSpeech):
                     if len(chunk.samples):
                         fit = True
                         break
-        except Exception as error:  # noqa: BLE001 - the border to an engine
+        except RAISED as error:
+            if is_ours(error):
+                raise
             fit = False
             _log.info("the voice %s still fails: %s", engine.name, failure(engine.name, error))
         finally:

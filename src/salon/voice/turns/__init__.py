@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from salon.voice.turns.actions import (
     Action,
+    AwaitWords,
     BeginUtterance,
     EndOfTurn,
     FalseStart,
+    GoesOn,
     Interrupt,
     Speculate,
     Withdraw,
@@ -27,41 +29,35 @@ from salon.voice.turns.gate import (
     TurnIncomplete,
 )
 from salon.voice.turns.machine import Phase, TurnMachine
-from salon.voice.turns.resume import FalseInterruption, Resume
 from salon.voice.turns.segments import SegmentMachine, SegmentPhase
 from salon.voice.turns.strategies import Classify
-from salon.voice.turns.unheard import Hold, Release, Supersede, UnheardAnswer
 
 __all__ = [
     "BACKCHANNELS",
     "WINDOW_MS",
     "Action",
     "Agent",
+    "AwaitWords",
     "BeginUtterance",
     "Classify",
     "EndOfTurn",
-    "FalseInterruption",
     "FalseStart",
     "GateAction",
     "GateConfig",
-    "Hold",
+    "GoesOn",
     "Interrupt",
     "InterruptionStrategy",
     "Judge",
     "Phase",
-    "Release",
-    "Resume",
     "Route",
     "RouteReason",
     "SegmentMachine",
     "SegmentPhase",
     "Speculate",
-    "Supersede",
     "TurnConfig",
     "TurnGate",
     "TurnIncomplete",
     "TurnMachine",
-    "UnheardAnswer",
     "Withdraw",
     "is_backchannel",
 ]

@@ -3,6 +3,7 @@
 An utterance is bracketed: `BeginUtterance`, then exactly one of `FalseStart` and `EndOfTurn` before
 the next begins. `Interrupt` lies inside the bracket, at most once per utterance of the agent. So
 does `Speculate`, at most once per pause; `Withdraw` takes it back, unless `EndOfTurn` confirms it.
+So does `AwaitWords`; `GoesOn` takes it back, unless the bracket ends.
 Instants are ms on the clock of whoever feeds the machine.
 """
 
@@ -75,4 +76,20 @@ class Withdraw:
     """The caller went on, or the utterance is given up: what was prepared is void."""
 
 
-Action = BeginUtterance | FalseStart | EndOfTurn | Interrupt | Speculate | Withdraw
+@dataclass(frozen=True, slots=True)
+class AwaitWords:
+    """The speech since `start_ms` is over and only its words can tell what it was: have the
+    recogniser finish and tell `words_final`, without which the machine decides by itself after
+    `AWAIT_WORDS_MS` or earlier."""
+
+    start_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class GoesOn:
+    """The caller went on before the awaited words came: the utterance is open as before."""
+
+
+Action = (
+    BeginUtterance | FalseStart | EndOfTurn | Interrupt | Speculate | Withdraw | AwaitWords | GoesOn
+)

@@ -18,10 +18,19 @@ The caller's side, one row per transition; VOICED is a window above the threshol
     PAUSED    VOICED    SPEAKING  the pause is learned; Interrupt as above
     PAUSED    QUIET     PAUSED
     PAUSED    EXPIRED   IDLE      the end silence has passed: the verdict
+    PAUSED    UNSURE    AWAITING  the same, but only the words can tell: AwaitWords
+    AWAITING  VOICED    SPEAKING  GoesOn; Interrupt as above
+    AWAITING  QUIET     AWAITING
+    AWAITING  TOLD      IDLE      the words are all there: the verdict
+    AWAITING  EXPIRED   IDLE      they did not come in time: the verdict
     IDLE      CANCEL    IDLE
     ONSET     CANCEL    IDLE
     SPEAKING  CANCEL    IDLE      FalseStart
     PAUSED    CANCEL    IDLE      FalseStart
+    AWAITING  CANCEL    IDLE      FalseStart
+
+The onset lies where the soft beginning of the speech does: windows that would continue speech, with
+dips of one window, up to `LEAD_MS` before the first that is loud enough to start it.
 
 A pause of `speculate_after_ms` that has not EXPIRED asks for an answer once (Speculate) if the turn
 would count; VOICED and CANCEL take that back (Withdraw).
@@ -43,9 +52,11 @@ from enum import Enum, auto
 
 from salon.voice.turns.actions import (
     Action,
+    AwaitWords,
     BeginUtterance,
     EndOfTurn,
     FalseStart,
+    GoesOn,
     Interrupt,
     Speculate,
     Withdraw,
@@ -53,11 +64,21 @@ from salon.voice.turns.actions import (
 from salon.voice.turns.agent import Agent, AgentSide
 from salon.voice.turns.config import WINDOW_MS, InterruptionStrategy, TurnConfig
 from salon.voice.turns.endpointing import EndSilence
-from salon.voice.turns.strategies import Classify, Speech, Strategy, Verdict, false_start
+from salon.voice.turns.strategies import (
+    Classify,
+    Speech,
+    Strategy,
+    Verdict,
+    false_start,
+)
 
 DIP_MS = 160
 """A dip up to this long (a stop consonant, a breath between syllables) counts as speech going on;
 a longer one is neither counted nor held against the speaker."""
+
+LEAD_MS = 128
+"""A soft consonant at the beginning ("s", "f", "h") is speech though it alone starts none; one that
+lasts longer is background."""
 
 
 class Phase(Enum):
@@ -67,6 +88,8 @@ class Phase(Enum):
     ONSET = auto()
     SPEAKING = auto()
     PAUSED = auto()
+    AWAITING = auto()
+    """Silent; the words that decide are on their way."""
 
 
 class Signal(Enum):
@@ -75,6 +98,8 @@ class Signal(Enum):
     VOICED = auto()
     QUIET = auto()
     EXPIRED = auto()
+    UNSURE = auto()
+    TOLD = auto()
     LIMIT = auto()
     CANCEL = auto()
 
@@ -94,19 +119,33 @@ class TurnMachine:
 
     Every method returns the actions to carry out, in order; mostly none. `window` takes instants of
     the sample clock, which must not go back. `tick` may run ahead of it. `classify` tells
-    backchannels; None: by the words of `config.backchannels`.
+    backchannels; None: by the words of `config.backchannels`. `finals`: whoever carries the actions
+    out answers `AwaitWords` with `words_final`; otherwise none is asked for. `streams`: the words
+    are recognised while they are spoken, so that those of long speech are worth a wait too.
     """
 
-    def __init__(self, config: TurnConfig, classify: Classify | None = None) -> None:
+    def __init__(
+        self,
+        config: TurnConfig,
+        classify: Classify | None = None,
+        *,
+        finals: bool = False,
+        streams: bool = False,
+    ) -> None:
         self.config = config
         self.phase = Phase.IDLE
         self.side = AgentSide(config.allow_during_first_ms)
         self._end_silence = EndSilence(config)
-        self._strategy = Strategy(config, classify)
+        self._strategy = Strategy(config, classify, streams=streams)
+        self._finals = finals
         self._utterance: _Utterance | None = None
         self._hearing = False
         self._voiced_end = 0
         """End of the last voiced window, counted or not."""
+        self._soft: tuple[int, int] | None = None
+        """Where windows begin and end that may be the soft beginning of speech."""
+        self._awaited_ms = 0
+        """Until when the words of AWAITING may come."""
         self._floor_ms = 0
         """No utterance begins before: the first window, then the end of the turn before."""
         self._unsettled_end: int | None = None
@@ -120,9 +159,27 @@ class TurnMachine:
         return self.side.state
 
     @property
+    def may_ask(self) -> bool:
+        """Whether the open utterance may end in `AwaitWords`."""
+        utterance = self._utterance
+        semantic = self.config.strategy is InterruptionStrategy.SEMANTIC
+        return self._finals and semantic and utterance is not None and utterance.over_agent
+
+    @property
     def end_silence_ms(self) -> int:
         """The silence that would end a turn now."""
         return self._end_silence.ms
+
+    @property
+    def due_ms(self) -> int | None:
+        """When the pause, if there is one and it goes on, brings the next thing: an early answer,
+        or the end of the turn."""
+        if self.phase is not Phase.PAUSED:
+            return None
+        after, end = self.config.speculate_after_ms, self._end_silence.ms
+        if after is not None and after < end and self._may_speculate():
+            end = after
+        return self._voiced_end + end
 
     def window(self, probability: float, t_ms: int) -> tuple[Action, ...]:
         """One more window, which ended at `t_ms`, holds speech with this probability."""
@@ -132,6 +189,8 @@ class TurnMachine:
         config = self.config
         started = self.phase in _STARTED
         voiced = probability >= (config.end_threshold if started else config.threshold)
+        if not started and probability >= config.end_threshold:
+            self._soften(t_ms)
         if not voiced:
             return self.tick(t_ms)
         out: list[Action] = []
@@ -160,8 +219,9 @@ class TurnMachine:
     def agent_finished(self, t_ms: int) -> tuple[Action, ...]:
         """The agent fell silent, by itself or because it was cut. Speech that goes on now is talk
         to a silent agent, also if the agent begins something else before its end."""
+        cut = self.side.state is Agent.CUT
         self.side.finished()
-        if self._utterance is not None:
+        if self._utterance is not None and (cut or self.phase is not Phase.AWAITING):
             self._utterance.over_agent = False
         return ()
 
@@ -177,6 +237,16 @@ class TurnMachine:
             self._maybe_interrupt(utterance, t_ms, out)
         return tuple(out)
 
+    def words_final(self, text: str, t_ms: int) -> tuple[Action, ...]:
+        """The answer to `AwaitWords`: all the words, if there are any. Later it means nothing."""
+        utterance = self._utterance
+        if utterance is None or self.phase is not Phase.AWAITING:
+            return ()
+        utterance.words = text.strip() or utterance.words
+        out: list[Action] = []
+        self._signal(Signal.TOLD, t_ms, out)
+        return tuple(out)
+
     def cancel(self, t_ms: int) -> tuple[Action, ...]:
         """Give up what is open. The agent's side stays as it is."""
         out: list[Action] = []
@@ -189,7 +259,22 @@ class TurnMachine:
             self._signal(Signal.QUIET, t_ms, out)
             self._maybe_speculate(silence, out)
         if self.phase is Phase.PAUSED and silence >= self._end_silence.ms:
+            self._signal(Signal.UNSURE if self._unsure() else Signal.EXPIRED, t_ms, out)
+        elif self.phase is Phase.AWAITING and t_ms >= self._awaited_ms:
             self._signal(Signal.EXPIRED, t_ms, out)
+
+    def _unsure(self) -> bool:
+        utterance = self._opened()
+        if not self._finals or utterance.voiced_ms < self.config.min_turn_ms:
+            return False
+        return self._strategy.undecided(utterance, self.side)
+
+    def _soften(self, t_ms: int) -> None:
+        """One more window, which ended at `t_ms`, that may be the soft beginning of speech."""
+        start = t_ms - WINDOW_MS
+        if self._soft is not None and start - self._soft[1] <= WINDOW_MS:
+            start = self._soft[0]
+        self._soft = start, t_ms
 
     def _signal(self, signal: Signal, t_ms: int, out: list[Action]) -> None:
         self.phase, effect = _TRANSITIONS[self.phase, signal]
@@ -199,13 +284,16 @@ class TurnMachine:
     # Effects of the caller's transitions.
 
     def _notice(self, t_ms: int, out: list[Action]) -> None:
-        onset = t_ms - WINDOW_MS
+        onset = first = t_ms - WINDOW_MS
+        if self._soft is not None and first - self._soft[1] <= WINDOW_MS:
+            onset = max(self._soft[0], first - LEAD_MS)
         over_agent = self.side.audible
         gap: int | None = None
         if self._unsettled_end is not None and not over_agent:
             gap = onset - self._unsettled_end
         utterance = _Utterance(onset, over_agent, gap_ms=gap)
         utterance.start_ms = max(onset - self.config.pre_roll_ms, self._floor_ms)
+        utterance.lasted_ms = first - onset
         self._utterance = utterance
         self._count(utterance, t_ms)
 
@@ -215,12 +303,21 @@ class TurnMachine:
     def _begin(self, t_ms: int, out: list[Action]) -> None:
         utterance = self._opened()
         out.append(BeginUtterance(utterance.start_ms))
-        self._unsettled_end = None
+        self._unsettled_end = self._soft = None
         self._go_on(t_ms, out)
 
     def _resume(self, t_ms: int, out: list[Action]) -> None:
         self._withdraw(out)
         self._end_silence.paused(t_ms - WINDOW_MS - self._voiced_end)
+        self._go_on(t_ms, out)
+
+    def _await(self, t_ms: int, out: list[Action]) -> None:
+        self._awaited_ms = t_ms + self._strategy.patience_ms(self._opened())
+        self._withdraw(out)
+        out.append(AwaitWords(self._opened().start_ms))
+
+    def _reopen(self, t_ms: int, out: list[Action]) -> None:
+        out.append(GoesOn())
         self._go_on(t_ms, out)
 
     def _go_on(self, t_ms: int, out: list[Action]) -> None:
@@ -239,11 +336,18 @@ class TurnMachine:
 
     def _judge(self, t_ms: int, out: list[Action]) -> None:
         """The verdict of the table above."""
-        utterance, self._utterance = self._opened(), None
-        self._speculated = False
         verdict = Verdict.DROPPED
+        utterance = self._opened()
         if utterance.voiced_ms >= self.config.min_turn_ms:
             verdict = self._strategy.verdict(utterance, self.side, t_ms)
+        self._conclude(verdict, t_ms, out)
+
+    def _judge_told(self, t_ms: int, out: list[Action]) -> None:
+        self._conclude(self._strategy.told(self._opened(), self.side, t_ms), t_ms, out)
+
+    def _conclude(self, verdict: Verdict, t_ms: int, out: list[Action]) -> None:
+        utterance, self._utterance = self._opened(), None
+        self._speculated = False
         if verdict is Verdict.DROPPED:
             out.append(false_start(utterance, self.side))
             return
@@ -291,17 +395,20 @@ class TurnMachine:
         self.side.interrupted()
         out.append(Interrupt(utterance.onset_ms, self.config.strategy))
 
+    def _may_speculate(self) -> bool:
+        utterance = self._utterance
+        if utterance is None or self._speculated or self.phase is not Phase.PAUSED:
+            return False
+        over = utterance.over_agent and self.side.audible
+        return not over and utterance.voiced_ms >= self.config.min_turn_ms
+
     def _maybe_speculate(self, silence_ms: int, out: list[Action]) -> None:
         after = self.config.speculate_after_ms
-        utterance = self._utterance
-        if after is None or utterance is None or self.phase is not Phase.PAUSED:
+        if after is None or not after <= silence_ms < self._end_silence.ms:
             return
-        if self._speculated or not after <= silence_ms < self._end_silence.ms:
-            return
-        over = utterance.over_agent and self.side.audible
-        if not over and utterance.voiced_ms >= self.config.min_turn_ms:
+        if self._may_speculate():
             self._speculated = True
-            out.append(Speculate(utterance.start_ms, silence_ms))
+            out.append(Speculate(self._opened().start_ms, silence_ms))
 
     def _withdraw(self, out: list[Action]) -> None:
         if self._speculated:
@@ -309,7 +416,7 @@ class TurnMachine:
             out.append(Withdraw())
 
 
-_STARTED = frozenset({Phase.SPEAKING, Phase.PAUSED})
+_STARTED = frozenset({Phase.SPEAKING, Phase.PAUSED, Phase.AWAITING})
 
 _Effect = Callable[[TurnMachine, int, list[Action]], None]
 
@@ -324,8 +431,14 @@ _TRANSITIONS: Mapping[tuple[Phase, Signal], tuple[Phase, _Effect | None]] = {
     (Phase.PAUSED, Signal.VOICED): (Phase.SPEAKING, TurnMachine._resume),
     (Phase.PAUSED, Signal.QUIET): (Phase.PAUSED, None),
     (Phase.PAUSED, Signal.EXPIRED): (Phase.IDLE, TurnMachine._judge),
+    (Phase.PAUSED, Signal.UNSURE): (Phase.AWAITING, TurnMachine._await),
+    (Phase.AWAITING, Signal.VOICED): (Phase.SPEAKING, TurnMachine._reopen),
+    (Phase.AWAITING, Signal.QUIET): (Phase.AWAITING, None),
+    (Phase.AWAITING, Signal.TOLD): (Phase.IDLE, TurnMachine._judge_told),
+    (Phase.AWAITING, Signal.EXPIRED): (Phase.IDLE, TurnMachine._judge_told),
     (Phase.IDLE, Signal.CANCEL): (Phase.IDLE, TurnMachine._clear),
     (Phase.ONSET, Signal.CANCEL): (Phase.IDLE, TurnMachine._clear),
     (Phase.SPEAKING, Signal.CANCEL): (Phase.IDLE, TurnMachine._drop),
     (Phase.PAUSED, Signal.CANCEL): (Phase.IDLE, TurnMachine._drop),
+    (Phase.AWAITING, Signal.CANCEL): (Phase.IDLE, TurnMachine._drop),
 }

@@ -21,8 +21,14 @@ over.
                                   a detector: the verdict if words came
     SPEAKING  STARTED   SPEAKING
     SPEAKING  ENDED     IDLE      the verdict
+    SPEAKING  UNSURE    AWAITING  the same, but only the words can tell: AwaitWords
     SPEAKING  CLAIMED   SPEAKING
     SPEAKING  LIMIT     SPEAKING  `max_turn_ms` reached: the verdict, then BeginUtterance
+    AWAITING  STARTED   SPEAKING  GoesOn; Interrupt if the strategy says so by now
+    AWAITING  ENDED     AWAITING
+    AWAITING  CLAIMED   AWAITING
+    AWAITING  TOLD      IDLE      the words are all there: the verdict
+    AWAITING  EXPIRED   IDLE      they did not come in time: the verdict
     any       CANCEL    IDLE      FalseStart if one was open
 
 A claim without an audible agent is nothing. As time goes by, the strategy looks again (V116):
@@ -40,8 +46,10 @@ from enum import Enum, auto
 
 from salon.voice.turns.actions import (
     Action,
+    AwaitWords,
     BeginUtterance,
     EndOfTurn,
+    GoesOn,
     Interrupt,
     Speculate,
     Withdraw,
@@ -61,6 +69,8 @@ class SegmentPhase(Enum):
     ALLEGED = auto()
     """Only the transport has noticed speech."""
     SPEAKING = auto()
+    AWAITING = auto()
+    """The speech has ended; the words that decide are on their way."""
 
 
 class SegmentSignal(Enum):
@@ -68,6 +78,8 @@ class SegmentSignal(Enum):
 
     STARTED = auto()
     ENDED = auto()
+    UNSURE = auto()
+    TOLD = auto()
     CLAIMED = auto()
     EXPIRED = auto()
     LIMIT = auto()
@@ -80,17 +92,24 @@ class SegmentMachine:
     Every method returns the actions to carry out, in order; mostly none. Instants must not go back.
     `tick` must come at `due_ms`, or every few ten ms. ``detector=False``: there is none, and what
     the transport notices lasts until somebody says `speech_ended`, at most `CLAIM_MS` after the
-    onset or the cut.
+    onset or the cut. `finals` and `streams` as for `TurnMachine`.
     """
 
     def __init__(
-        self, config: TurnConfig, classify: Classify | None = None, *, detector: bool = True
+        self,
+        config: TurnConfig,
+        classify: Classify | None = None,
+        *,
+        detector: bool = True,
+        finals: bool = False,
+        streams: bool = False,
     ) -> None:
         self.config = config
         self.phase = SegmentPhase.IDLE
         self.side = AgentSide(config.allow_during_first_ms)
-        self._strategy = Strategy(config, classify)
+        self._strategy = Strategy(config, classify, streams=streams)
         self._detector = detector
+        self._finals = finals
         self._speech: Speech | None = None
         self._pre_roll_ms = 0
         self._floor_ms: int | None = None
@@ -99,26 +118,44 @@ class SegmentMachine:
         """Since when the detector has heard the open utterance."""
         self._ended_ms: int | None = None
         """Where the speech of the open utterance ended, once it has."""
+        self._awaited_ms = 0
+        """Until when the words of AWAITING may come."""
+        self._silent_ms = 0
+        """How long the open utterance waited for words before it went on: no speech."""
         self._speculated = False
+        self._unseen = False
+        """The agent became audible while somebody spoke; the strategy has not looked since."""
 
     @property
     def agent(self) -> Agent:
         """Where the agent is."""
         return self.side.state
 
+    @property
+    def may_ask(self) -> bool:
+        """Whether the open utterance may end in `AwaitWords`."""
+        speech = self._speech
+        semantic = self.config.strategy is InterruptionStrategy.SEMANTIC
+        return self._finals and semantic and speech is not None and speech.over_agent
+
     def due_ms(self, t_ms: int) -> int | None:
         """The next instant after `t_ms` at which `tick` may bring something; None: none will."""
         speech, config = self._speech, self.config
         if speech is None:
             return None
+        if self.phase is SegmentPhase.AWAITING:
+            return max(self._awaited_ms, t_ms + 1)
         bound = config.max_turn_ms if self.phase is SegmentPhase.SPEAKING else self._claim_ms
         due = [max(speech.onset_ms + bound, t_ms + 1)]
+        if self._unseen:
+            due.append(t_ms + 1)
         if self.side.audible:
             look = config.min_speech_ms
             if config.strategy is InterruptionStrategy.SEMANTIC:
                 look = max(look, config.transcript_wait_ms)
             spared = self.side.since_ms + config.allow_during_first_ms
-            due += [at for at in (speech.onset_ms + look, spared) if at > t_ms]
+            sustained = speech.onset_ms + self._silent_ms + look
+            due += [at for at in (sustained, spared) if at > t_ms]
         return min(due)
 
     def speech_started(self, t_ms: int, pre_roll_ms: int | None = None) -> tuple[Action, ...]:
@@ -132,9 +169,10 @@ class SegmentMachine:
         its onset, and the rest until `t_ms` was silence; None: it ended now."""
         out = self._elapse(t_ms)
         speech = self._speech
-        if speech is not None and duration_ms is not None:
+        lasts = self.phase is not SegmentPhase.AWAITING
+        if speech is not None and duration_ms is not None and lasts:
             self._ended_ms = min(t_ms, self._heard_ms + duration_ms)
-        self._signal(SegmentSignal.ENDED, t_ms, out)
+        self._signal(SegmentSignal.UNSURE if self._unsure() else SegmentSignal.ENDED, t_ms, out)
         return tuple(out)
 
     def transport_barge_in(self, t_ms: int) -> tuple[Action, ...]:
@@ -170,14 +208,16 @@ class SegmentMachine:
         """The agent became audible. Speech that goes on now talks over it."""
         out = self._elapse(t_ms)
         self.side.started(t_ms)
+        self._unseen = True
         return tuple(out)
 
     def agent_finished(self, t_ms: int) -> tuple[Action, ...]:
         """The agent fell silent, by itself or because it was cut. Speech that goes on now is talk
         to a silent agent, also if the agent begins something else before its end."""
         out = self._elapse(t_ms)
+        cut = self.side.state is Agent.CUT
         self.side.finished()
-        if self._speech is not None:
+        if self._speech is not None and (cut or self.phase is not SegmentPhase.AWAITING):
             self._speech.over_agent = False
         return tuple(out)
 
@@ -189,6 +229,15 @@ class SegmentMachine:
             self._strategy.hear(speech, words, self.side)
             if self.config.strategy is InterruptionStrategy.SEMANTIC:
                 self._look(speech, t_ms, out)
+        return tuple(out)
+
+    def words_final(self, text: str, t_ms: int) -> tuple[Action, ...]:
+        """The answer to `AwaitWords`: all the words, if there are any. Later it means nothing."""
+        out = self._elapse(t_ms)
+        if self.phase is SegmentPhase.AWAITING:
+            speech = self._opened()
+            speech.words = text.strip() or speech.words
+            self._signal(SegmentSignal.TOLD, t_ms, out)
         return tuple(out)
 
     def cancel(self, t_ms: int) -> tuple[Action, ...]:
@@ -207,6 +256,10 @@ class SegmentMachine:
         speech = self._speech
         if speech is None:
             return out
+        if self.phase is SegmentPhase.AWAITING:
+            if t_ms >= self._awaited_ms:
+                self._signal(SegmentSignal.EXPIRED, t_ms, out)
+            return out
         self._look(speech, t_ms, out)
         if self.phase is SegmentPhase.SPEAKING:
             if t_ms - speech.onset_ms >= self.config.max_turn_ms:
@@ -214,6 +267,12 @@ class SegmentMachine:
         elif t_ms - speech.onset_ms >= self._claim_ms:
             self._signal(SegmentSignal.EXPIRED, t_ms, out)
         return out
+
+    def _unsure(self) -> bool:
+        speech = self._speech
+        if speech is None or not self._finals or self.phase is not SegmentPhase.SPEAKING:
+            return False
+        return self._strategy.undecided(speech, self.side)
 
     @property
     def _claim_ms(self) -> int:
@@ -234,12 +293,27 @@ class SegmentMachine:
         if self._floor_ms is not None:
             start = min(max(start, self._floor_ms), t_ms)
         speech = self._speech = Speech(t_ms, self.side.audible, start)
-        self._heard_ms, self._ended_ms = t_ms, None
+        self._heard_ms, self._ended_ms, self._silent_ms = t_ms, None, 0
         out.append(BeginUtterance(start))
         self._look(speech, t_ms, out)
 
     def _take_over(self, t_ms: int, out: list[Action]) -> None:
         self._heard_ms = t_ms
+        self._look(self._opened(), t_ms, out)
+
+    def _await(self, t_ms: int, out: list[Action]) -> None:
+        speech = self._opened()
+        if self._ended_ms is None:
+            self._ended_ms = t_ms
+        self._awaited_ms = t_ms + self._strategy.patience_ms(speech)
+        self._withdraw(out)
+        out.append(AwaitWords(speech.start_ms))
+
+    def _reopen(self, t_ms: int, out: list[Action]) -> None:
+        if self._ended_ms is not None:
+            self._silent_ms += t_ms - self._ended_ms
+        self._heard_ms, self._ended_ms = t_ms, None
+        out.append(GoesOn())
         self._look(self._opened(), t_ms, out)
 
     def _expire(self, t_ms: int, out: list[Action]) -> None:
@@ -251,7 +325,13 @@ class SegmentMachine:
     def _judge(self, t_ms: int, out: list[Action]) -> None:
         speech, self._speech = self._opened(), None
         self._speculated = False
-        verdict = self._strategy.verdict(speech, self.side, t_ms)
+        self._conclude(speech, self._strategy.verdict(speech, self.side, t_ms), t_ms, out)
+
+    def _judge_told(self, t_ms: int, out: list[Action]) -> None:
+        speech, self._speech = self._opened(), None
+        self._conclude(speech, self._strategy.told(speech, self.side, t_ms), t_ms, out)
+
+    def _conclude(self, speech: Speech, verdict: Verdict, t_ms: int, out: list[Action]) -> None:
         if verdict is Verdict.DROPPED:
             out.append(false_start(speech, self.side))
             return
@@ -279,8 +359,9 @@ class SegmentMachine:
 
     def _look(self, speech: Speech, t_ms: int, out: list[Action]) -> None:
         """The strategy's look at speech that still lasts."""
+        self._unseen = False
         if self.phase is SegmentPhase.SPEAKING or not self._detector:
-            speech.lasted_ms = t_ms - speech.onset_ms
+            speech.lasted_ms = t_ms - speech.onset_ms - self._silent_ms
         if self.side.may_be_cut(t_ms) and self._strategy.cuts(speech):
             self._interrupt(speech, out)
 
@@ -297,6 +378,7 @@ class SegmentMachine:
 _Effect = Callable[[SegmentMachine, int, list[Action]], None]
 
 _IDLE, _ALLEGED, _SPEAKING = SegmentPhase.IDLE, SegmentPhase.ALLEGED, SegmentPhase.SPEAKING
+_AWAITING = SegmentPhase.AWAITING
 
 _TRANSITIONS: Mapping[tuple[SegmentPhase, SegmentSignal], tuple[SegmentPhase, _Effect | None]] = {
     (_IDLE, SegmentSignal.STARTED): (_SPEAKING, SegmentMachine._begin),
@@ -313,4 +395,11 @@ _TRANSITIONS: Mapping[tuple[SegmentPhase, SegmentSignal], tuple[SegmentPhase, _E
     (_SPEAKING, SegmentSignal.CLAIMED): (_SPEAKING, None),
     (_SPEAKING, SegmentSignal.LIMIT): (_SPEAKING, SegmentMachine._split),
     (_SPEAKING, SegmentSignal.CANCEL): (_IDLE, SegmentMachine._drop),
+    (_SPEAKING, SegmentSignal.UNSURE): (_AWAITING, SegmentMachine._await),
+    (_AWAITING, SegmentSignal.STARTED): (_SPEAKING, SegmentMachine._reopen),
+    (_AWAITING, SegmentSignal.ENDED): (_AWAITING, None),
+    (_AWAITING, SegmentSignal.CLAIMED): (_AWAITING, None),
+    (_AWAITING, SegmentSignal.TOLD): (_IDLE, SegmentMachine._judge_told),
+    (_AWAITING, SegmentSignal.EXPIRED): (_IDLE, SegmentMachine._judge_told),
+    (_AWAITING, SegmentSignal.CANCEL): (_IDLE, SegmentMachine._drop),
 }

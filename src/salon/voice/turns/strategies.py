@@ -20,6 +20,19 @@ When it is over and has not cut (`Strategy.verdict`), first row that fits:
     `min_speech_ms` of speech; the agent may be cut by now              CUTS    (V119)
     otherwise (too short, or a backchannel)                             DROPPED (V117)
 
+Words come later than the sound they were made of. Where somebody can be asked for the last of them
+(`finals` of the machines), `SEMANTIC` drops nothing before it has them: what the table would judge
+by interim words, or drop for its shortness without any, is undecided (`Strategy.undecided`) until
+they are there or `AWAIT_WORDS_MS` have passed. So is speech long enough to cut without words, where
+the recogniser heard it while it was spoken (`streams`): its words may come only with its end, and
+are waited for as long as words are anyway, `transcript_wait_ms` (V244). Then:
+
+    the agent was cut meanwhile                                         TURN
+    no words and less than `min_speech_ms`, or a backchannel            DROPPED
+    otherwise, the agent may be cut                                     CUTS
+    otherwise, and the agent has fallen silent meanwhile                TURN
+    otherwise, too early in the agent's utterance (V124)                DROPPED
+
 The classifier is never asked about nothing: with neither words nor duration (V244). It is asked
 once per text, plus once when the speech is over if it had left that open.
 """
@@ -32,13 +45,17 @@ from enum import Enum, auto
 
 from salon.voice.pipeline.backchannel.base import BackchannelDecision
 from salon.voice.turns.actions import FalseStart
-from salon.voice.turns.agent import AgentSide
+from salon.voice.turns.agent import Agent, AgentSide
 from salon.voice.turns.backchannel import is_backchannel, may_become_backchannel
 from salon.voice.turns.config import InterruptionStrategy, TurnConfig
 
 Classify = Callable[[str, int, bool], BackchannelDecision]
 """``(words, speech_ms, final)``: the words so far (perhaps none), for how long the caller has been
 speaking, whether the words are all there will be. Must answer at once."""
+
+
+AWAIT_WORDS_MS = 3000
+"""How long undecided speech waits for its words after its end, at most."""
 
 
 class Verdict(Enum):
@@ -68,9 +85,12 @@ class Strategy:
     """The tables above for one configuration. Keeps nothing of the speech it is asked about but
     what it writes into the `Speech`."""
 
-    def __init__(self, config: TurnConfig, classify: Classify | None = None) -> None:
+    def __init__(
+        self, config: TurnConfig, classify: Classify | None = None, *, streams: bool = False
+    ) -> None:
         self._config = config
         self._kind = config.strategy
+        self._late_ms = min(config.transcript_wait_ms, AWAIT_WORDS_MS) if streams else 0
         self._classify = classify or self._by_words
         self._limit_ms = max(config.min_speech_ms, config.transcript_wait_ms)
 
@@ -98,12 +118,39 @@ class Strategy:
         if self._kind is InterruptionStrategy.DISABLED:
             return Verdict.QUEUED
         semantic = self._kind is InterruptionStrategy.SEMANTIC
-        long_enough = 0 < speech.lasted_ms >= self._config.min_speech_ms
-        if speech.words or (semantic and long_enough):
+        if speech.words or (semantic and self._long_enough(speech)):
             meant = not self._judge(speech, final=True).is_backchannel
             if semantic and meant and agent.may_be_cut(t_ms):
                 return Verdict.CUTS
         return Verdict.DROPPED
+
+    def undecided(self, speech: Speech, agent: AgentSide) -> bool:
+        """Whether only the last words of the speech, which is over, can tell what it was."""
+        if self._kind is not InterruptionStrategy.SEMANTIC:
+            return False
+        if not (speech.over_agent and agent.audible):
+            return False
+        return self.patience_ms(speech) > 0
+
+    def patience_ms(self, speech: Speech) -> int:
+        """How long undecided speech, which is over, waits for its words."""
+        decisive = bool(speech.words) or not self._long_enough(speech)
+        return AWAIT_WORDS_MS if decisive else self._late_ms
+
+    def told(self, speech: Speech, agent: AgentSide, t_ms: int) -> Verdict:
+        """What becomes of speech that was undecided: its words are all there, or none in time."""
+        if agent.state is Agent.CUT or not speech.over_agent:
+            return Verdict.TURN
+        if not speech.words and not self._long_enough(speech):
+            return Verdict.DROPPED
+        if self._judge(speech, final=True).is_backchannel:
+            return Verdict.DROPPED
+        if agent.may_be_cut(t_ms):
+            return Verdict.CUTS
+        return Verdict.DROPPED if agent.audible else Verdict.TURN
+
+    def _long_enough(self, speech: Speech) -> bool:
+        return 0 < speech.lasted_ms >= self._config.min_speech_ms
 
     def _meant(self, speech: Speech) -> bool:
         if not speech.words and not 0 < speech.lasted_ms >= self._limit_ms:

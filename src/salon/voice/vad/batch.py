@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from salon.base import SYSTEM_CLOCK, Clock
+from salon.base import RAISED, SYSTEM_CLOCK, Clock
 from salon.media.frame import SAMPLE_RATE, Samples
 from salon.voice.vad.model import CONTEXT_SAMPLES, STATE_SHAPE, WINDOW_SAMPLES, SileroModel
 
@@ -227,7 +227,7 @@ class BatchedVad:
                 continue
             try:
                 stream.on_window(probability, end)
-            except Exception:  # noqa: BLE001 - the edge of one call; the other calls go on
+            except RAISED:  # the edge of one call; the other calls go on
                 self._failed(stream)
         if self.on_batch is not None:
             self.on_batch(size, seconds)

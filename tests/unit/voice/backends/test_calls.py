@@ -14,6 +14,7 @@ from tests.unit.voice.backends.parts import NotedConnection, PaperBackend
 from salon.base import LocalProtocolError
 from salon.media import AudioChunk, AudioFrame
 from salon.testing import tone, virtual_time
+from salon.transport.ticker import Ticker
 from salon.voice.backends import VoiceSession, VoiceSessionState
 from salon.voice.backends.outgoing import OutgoingAudio
 from salon.voice.events import Dtmf, Level
@@ -150,9 +151,43 @@ async def test_a_chunk_from_another_thread_is_queued_and_a_full_queue_loses_its_
     for _ in range(10):
         backend.send_audio_sync(session, chunk(500, 20))
     await asyncio.sleep(0.2)
-    assert len(connection.leg.sent) == 8
+    assert len(connection.leg.sent) == 9  # the first one left at once, five fit into the queue
     await backend.disconnect(session)
     backend.send_audio_sync(session, chunk(500, 20))
+    await backend.close()
+
+
+@pytest.mark.parametrize("offset", [None, 0.003, 0.012])
+@virtual_time
+async def test_V104_what_is_given_tick_by_tick_has_no_hole_after_a_first_frame_that_came_early(
+    offset: float | None,
+) -> None:
+    ticker = Ticker()
+    backend = PaperBackend(ticker=ticker)
+    session, connection = await connected(backend)
+    await asyncio.sleep(0.1)
+    given = 0
+
+    def give(_tick: int) -> None:  # as whoever speaks does: after the backend's own turn
+        nonlocal given
+        if 0 < given < 20:
+            backend.send_audio_sync(session, chunk(500, 20))
+            given += 1
+
+    if offset is None:
+        ticker.add(give)
+    else:
+        await asyncio.sleep(offset)
+        Ticker().add(give)
+    await asyncio.sleep(0.005)
+    backend.send_audio_sync(session, chunk(500, 20))
+    given, idles = 1, connection.leg.idles
+    assert len(connection.leg.sent) == 2, "it left at once"
+    await asyncio.sleep(0.33)
+    assert connection.leg.idles == idles, "no silence among the words"
+    assert len(connection.leg.sent) == given + 1
+    await asyncio.sleep(0.3)
+    assert connection.leg.idles > idles, "then there is silence again"
     await backend.close()
 
 

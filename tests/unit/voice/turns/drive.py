@@ -67,10 +67,18 @@ class Segments:
     """A segment machine and its clock; every action is refereed."""
 
     def __init__(
-        self, classify: Classify | None = None, *, detector: bool = True, **settings: Any
+        self,
+        classify: Classify | None = None,
+        *,
+        detector: bool = True,
+        finals: bool = False,
+        streams: bool = False,
+        **settings: Any,
     ) -> None:
         config = TurnConfig(**settings)
-        self.machine = SegmentMachine(config, classify, detector=detector)
+        self.machine = SegmentMachine(
+            config, classify, detector=detector, finals=finals, streams=streams
+        )
         self.referee = Referee(config.strategy)
         self.now = BASE
         self.log: list[Action] = []
@@ -108,6 +116,9 @@ class Segments:
 
     def words(self, text: str) -> list[Action]:
         return self.keep(self.machine.transcript(text, self.now))
+
+    def told(self, text: str) -> list[Action]:
+        return self.keep(self.machine.words_final(text, self.now))
 
     def cancel(self) -> list[Action]:
         return self.keep(self.machine.cancel(self.now))
