@@ -55,6 +55,11 @@ def segments(option: VADOption | None) -> SegmenterConfig | None:
     )
 
 
+def any_sound(option: VADOption | None) -> bool:
+    """Whether all that is not digital silence is speech: ``nop`` (G62)."""
+    return option is not None and option.type == "nop"
+
+
 def start_of(session: Session, option: CallOption) -> Callable[[], bool] | None:
     """When recognition begins, if the call says so (G64); None: at once."""
     if option.asr is None or not option.asr.start_when_answer:
@@ -74,6 +79,6 @@ class ControllerHandler(CallHandler):
             recognizer=recognizer,
             hints=session.services.engine.hints() if recognizer else HearingConfig().hints,
             language=option.asr.language if option.asr else None,
-            any_sound=option.vad is not None and option.vad.type == "nop",
+            any_sound=any_sound(option.vad),
             begin_at=start_of(session, option),
         )

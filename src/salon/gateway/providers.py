@@ -8,11 +8,11 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from salon.base import SYSTEM_CLOCK, Clock, ConfigurationError, PolicyError, UrlPolicy
-from salon.gateway.builtin_providers import RECOGNIZERS, VOICES, Builtin
+from salon.gateway.builtin_providers import RECOGNIZERS, VOICES, Builtin, O
 from salon.gateway.engine_pool import IDLE_S, MOST_ENGINES, E, EnginePool, Recipe
 from salon.gateway.lent import LentRecognizer, LentVoice
 from salon.gateway.options import SynthesisOption, TranscriptionOption
@@ -31,8 +31,6 @@ _PER_PIECE: Final = frozenset(
     {"speaker", "speed", "volume", "language", "max_concurrent_tasks", "session_id", "subtitle"}
 )
 _PER_CALL: Final = frozenset({"start_when_answer", "buffer_size", "samplerate"})
-
-O = TypeVar("O", SynthesisOption, TranscriptionOption)  # noqa: E741 - an option
 
 
 class Providers:

@@ -9,7 +9,7 @@ from salon.base import new_id
 from salon.channels.voice import Caller, VoiceChannel
 from salon.core.kit import RoomKit
 from salon.gateway.errors import CommandError
-from salon.gateway.handlers import CallHandler, segments
+from salon.gateway.handlers import CallHandler, any_sound, segments, start_of
 from salon.gateway.options import CallOption
 from salon.gateway.query import CallQuery
 from salon.models import InboundMessage, TextContent
@@ -80,6 +80,8 @@ class RoomHandler(CallHandler):
             recognizer=recognizer,
             hints=engine.hints(),
             language=option.asr.language if option.asr else None,
+            any_sound=any_sound(option.vad),
+            begin_at=start_of(session, option),
         )
 
     def _turns_for(self, query: CallQuery) -> TurnConfig:
