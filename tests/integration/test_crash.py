@@ -51,6 +51,10 @@ def bodies(events: list[dict[str, Any]]) -> list[str]:
     return [event["content"]["body"] for event in events if event["type"] == "message"]
 
 
+def is_hers(event: dict[str, Any]) -> bool:
+    return bool(event["source"]["participant_id"] == "ada")
+
+
 async def message(socket: ClientConnection, *kinds: str) -> dict[str, Any]:
     async with asyncio.timeout(20):
         while True:
@@ -95,7 +99,7 @@ async def test_a_killed_server_keeps_the_room_and_records_the_call_as_failed(
 
     server.start()
     # an answer that the crash cut before it was stored is asked for again (R207)
-    await until(lambda: len(bodies(events_in(server))) > 1, "an answer to the question that was cut")
+    await until(lambda: len(bodies(events_in(server))) > 1, "an answer to the cut question")
     before = events_in(server)
     asked, answered = bodies(before)
     assert "what is salon" in asked.lower()
@@ -110,11 +114,11 @@ async def test_a_killed_server_keeps_the_room_and_records_the_call_as_failed(
     await ask(server, "does it work offline", kill=False)
     after = events_in(server)
     assert [event["id"] for event in after][: len(before)] == [event["id"] for event in before]
-    said = bodies(after[len(before) :])
-    assert len(said) == 2, said
-    asked, answered = said
+    said = after[len(before) :]
+    # a machine too busy to send the sound in time may make a pause, and two turns, of it
+    asked = " ".join(bodies([event for event in said if is_hers(event)]))
     assert asked.lower().rstrip("?.") == "does it work offline"
-    assert answered
+    assert bodies([event for event in said if not is_hers(event)])
 
     url = f"{server.ws_url}/ws/{ROOM}?participant=ben&name=Ben"
     async with connect(url) as socket:
