@@ -10,9 +10,10 @@ does not exist, and a page whose mapping is stale (results aside). The rules are
 tests/conformance/core/rules.toml. A test belongs to a rule when its name carries it:
 ``test_R94_first_event_has_index_zero``.
 
-The rules of voice and of the gateway are in rules.toml of tests/conformance/voice and .../gateway
-and have a part of the page each; their tests are named the same way, with V and with G or T. Until
-such a file says ``complete = true``, rules without a test (they are listed) and a stale part of the
+The rules of voice, of the gateway and of the two client SDKs are in rules.toml of
+tests/conformance/voice, .../gateway, .../avatarkit and .../odyssey and have a part of the page each;
+their tests are named the same way, with V, with G or T, with A or T, with O, D or J. Until such a
+file says ``complete = true``, rules without a test (they are listed) and a stale part of the
 page are no fault; then each built MUST and SHOULD needs one.
 """
 
@@ -94,7 +95,9 @@ class Series:
     rule: str
     """A regular expression of the names of its rules."""
     outside: tuple[str, ...] = ()
-    """Folders whose tests do not count: they do not run here."""
+    """Where tests do not count: they do not run here, or mean another part's rules."""
+    inside: tuple[str, ...] = ("tests/",)
+    """Where tests count."""
 
     @property
     def suite(self) -> Path:
@@ -107,19 +110,38 @@ class Series:
     @property
     def coded(self) -> re.Pattern[str]:
         """The start of a test's name, other parts' rules first; its own are the group."""
-        return re.compile(rf"^test(?:_[A-Z]\d+a?)*?((?:_(?:{self.rule}))+)(?:_|$)")
+        return re.compile(rf"^test(?:_[A-Z]\d+[ab]?)*?((?:_(?:{self.rule}))+)(?:_|$)")
 
     def rules_of(self, test: Test) -> list[str]:
         found = self.coded.match(test.name)
-        if not found or test.path.startswith(self.outside):
+        if not found or test.path.startswith(self.outside) or not test.path.startswith(self.inside):
             return []
         return found[1].removeprefix("_").split("_")
 
 
+_AVATAR_TESTS = (
+    "tests/conformance/avatarkit/",
+    "tests/unit/clients/avatarkit/",
+    "tests/unit/testing/avatar/",
+    "tests/interop/test_avatarkit",
+)
+_ODYSSEY_TESTS = (
+    "tests/conformance/odyssey/",
+    "tests/unit/clients/odyssey/",
+    "tests/unit/testing/odyssey/",
+    "tests/interop/test_odyssey",
+)
 VOICE = Series("voice", "Voice rules", r"V\d+")
-GATEWAY = Series("gateway", "Gateway rules", r"G[1-3]?\d{1,2}a?|T\d{1,2}", ("tests/interop/",))
+GATEWAY = Series(
+    "gateway",
+    "Gateway rules",
+    r"G[1-3]?\d{1,2}a?|T\d{1,2}",
+    outside=("tests/interop/", *_AVATAR_TESTS, *_ODYSSEY_TESTS),
+)
 """Three digits at most, the first below 4: G711 and G722 are codecs."""
-SERIES = (VOICE, GATEWAY)
+AVATARKIT = Series("avatarkit", "Avatar rules", r"A\d+|T\d{1,2}", inside=_AVATAR_TESTS)
+ODYSSEY = Series("odyssey", "Interactive video rules", r"O\d+[ab]?|D\d+|J\d", inside=_ODYSSEY_TESTS)
+SERIES = (VOICE, GATEWAY, AVATARKIT, ODYSSEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +162,7 @@ class PartRule:
 
     @property
     def number(self) -> int:
-        return int(self.name[1:].rstrip("a"))
+        return int(self.name[1:].rstrip("ab"))
 
     @property
     def needs_test(self) -> bool:

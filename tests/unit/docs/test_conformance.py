@@ -141,10 +141,22 @@ def test_a_part_of_the_page(script: ModuleType) -> None:
 
 def test_the_page_is_taken_apart_as_it_was_written(script: ModuleType) -> None:
     core, voice, gateway = "# Core\n", "## Voice rules\n\nv\n", "## Gateway rules\n\ng\n"
-    whole = {"core": core, "voice": voice, "gateway": gateway}
-    assert script.parts_of("\n".join(whole.values())) == whole
+    none = {series.name: "" for series in script.SERIES}
+    some = {"core": core, "voice": voice, "gateway": gateway}
+    whole = {**none, **some}
+    assert script.parts_of("\n".join(some.values())) == whole
     assert script.parts_of(f"{core}\n{gateway}") == {**whole, "voice": ""}
-    assert script.parts_of(core) == {"core": core, "voice": "", "gateway": ""}
+    assert script.parts_of(core) == {"core": core, **none}
+
+
+def test_the_same_letter_means_another_rule_in_another_part(script: ModuleType) -> None:
+    of_avatar = script.Test("tests/conformance/avatarkit/test_x.py", "test_T5_A42_ids")
+    assert script.GATEWAY.rules_of(of_avatar) == []
+    assert script.AVATARKIT.rules_of(of_avatar) == ["T5", "A42"]
+    of_gateway = script.Test("tests/conformance/gateway/test_x.py", "test_T5_G42_times")
+    assert script.AVATARKIT.rules_of(of_gateway) == []
+    of_odyssey = script.Test("tests/unit/clients/odyssey/test_x.py", "test_O74a_D3_late")
+    assert script.ODYSSEY.rules_of(of_odyssey) == ["O74a", "D3"]
 
 
 def test_results_do_not_make_a_page_stale(script: ModuleType) -> None:
