@@ -10,11 +10,11 @@ does not exist, and a page whose mapping is stale (results aside). The rules are
 tests/conformance/core/rules.toml. A test belongs to a rule when its name carries it:
 ``test_R94_first_event_has_index_zero``.
 
-The rules of voice, of the gateway and of the two client SDKs are in rules.toml of
-tests/conformance/voice, .../gateway, .../avatarkit and .../odyssey and have a part of the page each;
-their tests are named the same way, with V, with G or T, with A or T, with O, D or J. Until such a
-file says ``complete = true``, rules without a test (they are listed) and a stale part of the
-page are no fault; then each built MUST and SHOULD needs one.
+The rules of voice, of the gateway and of the two client SDKs are in rules.toml of voice, gateway,
+avatarkit and odyssey (below tests/conformance) and have a part of the page each; their tests are
+named the same way, with V, with G or T, with A or T, with O, D or J. Until such a file says
+``complete = true``, rules without a test (they are listed) and a stale part of the page are no
+fault; then each built MUST and SHOULD needs one.
 """
 
 from __future__ import annotations
