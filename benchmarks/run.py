@@ -26,6 +26,7 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "bench_voice_turns.py": ([], ["--quick"]),
     "bench_call.py": ([], ["--runs", "1", "--seconds", "5"]),
     "bench_webrtc.py": ([], ["--quick"]),
+    "bench_interactive_video.py": ([], ["--quick"]),
     "latency.py": ([], ["--turns", "20", "--barge-ins", "5"]),
 }
 

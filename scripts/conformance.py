@@ -130,6 +130,7 @@ _ODYSSEY_TESTS = (
     "tests/unit/clients/odyssey/",
     "tests/unit/testing/odyssey/",
     "tests/interop/test_odyssey",
+    "tests/unit/transport/test_video_",
 )
 VOICE = Series("voice", "Voice rules", r"V\d+")
 GATEWAY = Series(

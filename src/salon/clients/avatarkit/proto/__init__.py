@@ -1,0 +1,1 @@
+"""Schemas of the avatar session protocol (chapter 3) and the modules generated from them."""
