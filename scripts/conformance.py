@@ -124,6 +124,7 @@ _AVATAR_TESTS = (
     "tests/unit/clients/avatarkit/",
     "tests/unit/testing/avatar/",
     "tests/interop/test_avatarkit",
+    "tests/unit/examples/test_avatarkit",
 )
 _ODYSSEY_TESTS = (
     "tests/conformance/odyssey/",

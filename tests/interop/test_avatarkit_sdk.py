@@ -128,7 +128,7 @@ async def run(package: str, stand_in: AvatarStandIn, **case: Any) -> Ran:
     return Ran(found["raised"], found["connection_id"], found["ids"], frames, found["errors"])
 
 
-async def test_A1_a_session_from_token_to_close(
+async def test_T15_A1_a_session_from_token_to_close(
     package: str, stand_in: AvatarStandIn, tmp_path: Path
 ) -> None:
     ran = await run(package, stand_in, sound=clip(tmp_path, 3.685), piece=640)

@@ -97,7 +97,7 @@ def test_A50_nothing_goes_out_before_the_first_sound() -> None:
     assert peer.sent == []
 
 
-def test_A53_batches_are_small_and_T8_two_minutes_stay_below_a_mebibyte() -> None:
+def test_A53_T8_batches_are_small_and_two_minutes_stay_below_a_mebibyte() -> None:
     peer = started()
     peer.say(audio(pcm(120.0), end=True))
     peer.work()

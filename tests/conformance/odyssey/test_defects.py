@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import time
 import warnings
 from typing import Any
 
@@ -327,10 +326,10 @@ async def test_D15_a_picture_is_shown_when_its_last_packet_is_there() -> None:
         await within(anext(frames))
         server.faults.frozen_picture = True  # from now on no further frame pushes this one out
         last = theirs.stage.painted - 1
-        began = time.monotonic()
         async with asyncio.timeout(LIMIT_S):
             async for frame in frames:
                 stamp = read_stamp(frame.data)
                 if stamp is not None and stamp.frame == last:
                     break
-        assert time.monotonic() - began < LIMIT_S
+        assert stamp is not None
+        assert stamp.frame == last == theirs.stage.painted - 1
