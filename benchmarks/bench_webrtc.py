@@ -76,10 +76,10 @@ class Variant:
 
 
 @contextlib.contextmanager
-def salon(carrier: str, calls: int) -> Iterator[Server]:
-    """A whole server, with a sound to play."""
+def salon(carrier: str, calls: int, *, spare: int = 8) -> Iterator[Server]:
+    """A whole server, with a sound to play, that takes `spare` calls more than `calls`."""
     environment = {
-        "SALON_MAX_CALLS": str(calls + 8),
+        "SALON_MAX_CALLS": str(calls + spare),
         "SALON_STORE_URL": "memory://",
         "SALON_WEBRTC": carrier,
     }

@@ -12,12 +12,18 @@ by halving; the largest that held is the result, with the server's CPU time per 
 
 Nothing else should run meanwhile: what the client itself was late stands in the table, and a number
 at which that is more than half of the figure says nothing ("client").
+
+At the end, for each kind, the largest number that held is placed once more on a server that allows
+exactly so many calls (row "limit"). While they are held, five more connections a second come at
+once: each has to be refused with 503 and Retry-After, none may be let in, and the calls there are
+have to stay on time as before.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import json
 import math
@@ -30,6 +36,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import uvloop
@@ -37,13 +44,15 @@ from bench_call import Meter, speech_like
 from bench_webrtc import Server, salon
 from webrtc_load import Crowd, opus_sound
 
-from salon.clients.call.load import Load, LoadPlan, late_ticks
+from salon.clients.call.load import Load, LoadPlan, LoadStatus, late_ticks
 
 LIMIT_MS = 20.0
 MISSING_PERCENT = 1.0
 WAITED_PERCENT = 5.0
 PLAYED: dict[str, object] = {"command": "play", "url": "music.wav"}
 SETTLE_S = 2.0
+KNOCKS = 5
+"""Connections a second past the limit."""
 
 
 @dataclass
@@ -65,6 +74,10 @@ class Step:
     """Ticks of the server's media clock that began more than 5 ms late, if it says so."""
     waited_percent: float = math.nan
     """Of the time the server's main thread wanted to run and other processes had the core."""
+    refused: int | None = None
+    """Connections past the limit that got 503 with Retry-After; None where none was tried."""
+    let_in: int = 0
+    """Connections past the limit that got anything else."""
     why: str = ""
     """Why it does not count as held."""
 
@@ -80,7 +93,64 @@ class Step:
                 self.why = "late (others had the core)"
         elif self.missing_percent > MISSING_PERCENT:
             self.why = "frames missing"
+        elif self.let_in or self.refused == 0:
+            self.why = f"{self.let_in} past the limit were not refused as they should be"
         return self
+
+
+class Knocker:
+    """Five connections at once each second, past the limit, from `begin` to `end`."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "", parts.port or 80
+        self._path = parts.path
+        self._task: asyncio.Task[None] | None = None
+        self.refused = 0
+        self.let_in = 0
+
+    def begin(self) -> None:
+        """Idempotent."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._knock())
+
+    async def end(self) -> None:
+        """No more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _knock(self) -> None:
+        number = 0
+        while True:
+            await asyncio.gather(*(self._one(number + more) for more in range(KNOCKS)))
+            number += KNOCKS
+            await asyncio.sleep(1)
+
+    async def _one(self, number: int) -> None:
+        """An upgrade like any other."""
+        lines = (
+            f"GET {self._path}?id=past-{number} HTTP/1.1",
+            f"Host: {self._host}:{self._port}",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
+            "Sec-WebSocket-Version: 13",
+        )
+        try:
+            async with asyncio.timeout(5):
+                reader, writer = await asyncio.open_connection(self._host, self._port)
+                writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                writer.close()
+        except (OSError, EOFError, TimeoutError):
+            self.let_in += 1  # no answer is no refusal
+            return
+        status = head.split(b" ", 2)[1]
+        if status == b"503" and b"\r\nretry-after:" in head:
+            self.refused += 1
+        else:
+            self.let_in += 1
 
 
 def pin(pid: int, core: int) -> None:
@@ -118,7 +188,7 @@ class Pinned:
             os.sched_setaffinity(0, set(os.sched_getaffinity(0)) - {self._core})
 
 
-async def ws_step(server: Server, calls: int, seconds: float) -> Step:
+async def ws_step(server: Server, calls: int, seconds: float, knocker: Knocker | None) -> Step:
     """`/ws` calls by the same client as `salon probe load`."""
     meter, pinned = Meter(server.pid), Pinned(server.pid)
     pinned.again()
@@ -137,7 +207,15 @@ async def ws_step(server: Server, calls: int, seconds: float) -> Step:
         meter.tell(begins)
         waits.append(waited_s(server.pid))
         took.append(time.perf_counter())
-        return late_ticks(metrics())
+        try:
+            return late_ticks(metrics())
+        except OSError:
+            return None
+
+    def status(now: LoadStatus) -> None:
+        pinned.again()
+        if knocker is not None and now.phase == "hold":
+            knocker.begin()
 
     plan = LoadPlan(
         server.url.removesuffix("/webrtc"),
@@ -148,7 +226,7 @@ async def ws_step(server: Server, calls: int, seconds: float) -> Step:
         reply=PLAYED,
         prefix="density",
     )
-    report = await Load(plan, tell=lambda _status: pinned.again(), late_ticks=ticks).run()
+    report = await Load(plan, tell=status, late_ticks=ticks).run()
     stretch = took[1] - took[0] if len(took) > 1 else math.nan
     return Step(
         "ws",
@@ -166,7 +244,7 @@ async def ws_step(server: Server, calls: int, seconds: float) -> Step:
     )
 
 
-async def webrtc_step(server: Server, calls: int, seconds: float) -> Step:
+async def webrtc_step(server: Server, calls: int, seconds: float, knocker: Knocker | None) -> Step:
     """`/webrtc` calls over aiortc, Opus both ways."""
     meter, pinned = Meter(server.pid), Pinned(server.pid)
     pinned.again()
@@ -182,6 +260,8 @@ async def webrtc_step(server: Server, calls: int, seconds: float) -> Step:
         crowd.begin_window()
         meter.tell(True)
         began = time.perf_counter()
+        if knocker is not None:
+            knocker.begin()
         await asyncio.sleep(seconds)
         meter.tell(False)
         took = time.perf_counter() - began
@@ -206,31 +286,50 @@ async def webrtc_step(server: Server, calls: int, seconds: float) -> Step:
     )
 
 
-KINDS: dict[str, Callable[[Server, int, float], Any]] = {"ws": ws_step, "webrtc": webrtc_step}
+KINDS: dict[str, Callable[[Server, int, float, Knocker | None], Any]] = {
+    "ws": ws_step,
+    "webrtc": webrtc_step,
+}
 RANGES = {"ws": (100, 500), "webrtc": (20, 120)}
 HEAD = (
-    f"{'':8}{'calls':>6}{'held':>6}{'p50 ms':>8}{'p99 ms':>8}{'max ms':>8}{'missing %':>11}"
+    f"{'':13}{'calls':>6}{'held':>6}{'p50 ms':>8}{'p99 ms':>8}{'max ms':>8}{'missing %':>11}"
     f"{'CPU ms':>8}{'core %':>8}{'client p99':>12}{'late ticks':>12}{'waited %':>10}"
 )
 
 
 def line(step: Step) -> str:
     """One row of the table."""
+    past = "" if step.refused is None else f"   {step.refused} past the limit refused"
     return (
-        f"{step.kind:8}{step.wanted:>6}{step.held:>6}{step.p50_ms:>8.2f}{step.p99_ms:>8.2f}"
+        f"{step.kind:13}{step.wanted:>6}{step.held:>6}{step.p50_ms:>8.2f}{step.p99_ms:>8.2f}"
         f"{step.max_ms:>8.1f}{step.missing_percent:>11.2f}{step.server_ms:>8.2f}"
         f"{step.busy_percent:>8.0f}{step.client_p99_ms:>12.2f}"
         f"{'-' if step.late_ticks is None else step.late_ticks:>12}"
-        f"{step.waited_percent:>10.1f}   {step.why or 'ok'}"
+        f"{step.waited_percent:>10.1f}   {step.why or 'ok'}{past}"
     )
 
 
-def measure(kind: str, calls: int, options: argparse.Namespace) -> Step:
-    """One number of calls against a fresh server, from a process of its own core."""
+def measure(kind: str, calls: int, options: argparse.Namespace, *, at_limit: bool = False) -> Step:
+    """One number of calls against a fresh server, from a process of its own core; `at_limit` with
+    more of them at the door."""
     affinity = os.sched_getaffinity(0)
+
+    async def run(server: Server) -> Step:
+        url = server.url if kind == "webrtc" else server.url.removesuffix("/webrtc") + "/ws"
+        knocker = Knocker(url) if at_limit else None
+        try:
+            step: Step = await KINDS[kind](server, calls, options.seconds, knocker)
+        finally:
+            if knocker is not None:
+                await knocker.end()
+        if knocker is not None:
+            step.kind = f"{kind} limit"
+            step.refused, step.let_in = knocker.refused, knocker.let_in
+        return step
+
     try:
-        with salon("aiortc", calls) as server:
-            step: Step = uvloop.run(KINDS[kind](server, calls, options.seconds))
+        with salon("aiortc", calls, spare=0 if at_limit else 8) as server:
+            step = uvloop.run(run(server))
     finally:
         os.sched_setaffinity(0, affinity)
     step.judge(options.limit_ms)
@@ -279,6 +378,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         kind: max((step.wanted for step in steps if step.kind == kind and not step.why), default=0)
         for kind in options.kind
     }
+    limits = [measure(kind, calls, options, at_limit=True) for kind, calls in best.items() if calls]
     result = {
         "bench": "density",
         "limit_ms": options.limit_ms,
@@ -286,6 +386,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "calls_per_core": best,
         "steps": [asdict(step) for step in steps],
+        "limits": [asdict(step) for step in limits],
     }
     if options.json:
         print(json.dumps(result))

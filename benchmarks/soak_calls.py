@@ -1,7 +1,7 @@
 """Ten minutes of two hundred `/ws` calls that come, go, are bridged and passed on.
 
     python benchmarks/soak_calls.py [--calls 200] [--seconds 600] [--window 30] [--json]
-                                    [--set NAME=VALUE ...]
+                                    [--out FILE] [--set NAME=VALUE ...]
 
 A real server in a process of its own. A tenth of the calls stays from beginning to end, hears a
 sound without a break and measures how late its frames come; all others live for 10 to 60 s each,
@@ -11,7 +11,9 @@ sound passed to an echo server here (media pass). They hang up, close, or vanish
 seconds a row: calls, lateness of the staying calls, memory. At the end: no traceback in the log,
 memory flat, lateness no worse than at the beginning, no call, socket, thread or worker left.
 
-`--set` gives the server further settings, such as whom a media pass may reach.
+`--out` writes the figures as JSON too: `minutes` has, for each minute, the memory at its end and
+how late the frames of its worst window came. `--set` gives the server further settings; media
+passes to this machine are allowed.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -306,6 +309,26 @@ def quarters(values: list[float]) -> tuple[float, float]:
     return statistics.median(known[:quarter]), statistics.median(known[-quarter:])
 
 
+def minutes(rows: list[Row]) -> list[dict[str, float]]:
+    """Minute by minute: memory and number of calls at its end, the lateness of its worst window, of
+    the server's frames and of this program."""
+    found: dict[int, list[Row]] = {}
+    for row in rows:
+        found.setdefault(max(0, math.ceil(row.at / 60 - 0.1) - 1), []).append(row)
+    return [
+        {
+            "minute": minute + 1,
+            "live": part[-1].live,
+            "rss_mb": round(part[-1].rss_mb, 1),
+            "p99_ms": max(row.p99_ms for row in part),
+            "max_ms": round(max(row.max_ms for row in part), 1),
+            "client_p99_ms": max(row.client_p99_ms for row in part),
+            "cpu_percent": round(statistics.mean(row.cpu_percent for row in part), 1),
+        }
+        for minute, part in sorted(found.items())
+    ]
+
+
 def judge(tally: Tally, left: list[str], log: str, options: argparse.Namespace) -> list[str]:
     """What went wrong."""
     problems = [*left, *(f"{what} ({count}x)" for what, count in tally.problems.items())]
@@ -352,8 +375,13 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--no-media-pass", action="store_true")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--out", type=Path, metavar="FILE")
     options = parser.parse_args(arguments or [])
-    environment = {"SALON_MAX_CALLS": str(options.calls + 50), "SALON_STORE_URL": "memory://"}
+    environment = {
+        "SALON_MAX_CALLS": str(options.calls + 50),
+        "SALON_STORE_URL": "memory://",
+        "SALON_MEDIA_HOSTS": "127.0.0.1",
+    }
     environment |= dict(item.split("=", 1) for item in options.set)
     tally = Tally()
     with running_server(environment=environment) as server:
@@ -373,9 +401,12 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         "media_passes": tally.passes,
         "actions": dict(tally.actions),
         "ends": dict(tally.ends),
+        "minutes": minutes(tally.rows),
         "rows": [asdict(row) for row in tally.rows],
         "problems": judge(tally, left, log, options),
     }
+    if options.out is not None:
+        options.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     if options.json:
         print(json.dumps(result))
         return result

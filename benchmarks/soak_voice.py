@@ -37,6 +37,7 @@ from faulty_voice import ERRORS
 from soak_kinds import all_wards
 from soak_wards import VARIABLE, Journal, World
 
+from salon.channels.voice_stretches import UNFINISHED
 from salon.models import HookTrigger
 
 QUIET_S = 25.0
@@ -49,6 +50,9 @@ LATENESS_MS = 60.0
 RACES = 0.01
 """Share of an engine's faults that may be told to nobody: a hang that was given up because somebody
 left, but in the very moment in which patience was at its end."""
+NOT_INJECTED = (UNFINISHED, "of the end of the call")
+"""Errors that no fault stands behind: somebody's sound broke off in mid-word, or they left. They
+are told, but make up for no fault that was not."""
 FORBIDDEN = ("was destroyed", "never retrieved", "never awaited")
 
 
@@ -72,8 +76,10 @@ class Soak(World):
         ):
 
             async def note(event: Any, engine: str = engine) -> None:
-                self.tally.seen[engine] += 1
-                self.told(engine, event.data.get("error"))
+                error = str(event.data.get("error"))
+                injected = not any(words in error for words in NOT_INJECTED)
+                self.tally.seen[engine if injected else f"{engine} besides"] += 1
+                self.told(engine, error)
 
             self.kit.on(name)(note)
 

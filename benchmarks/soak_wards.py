@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import re
 import time
@@ -40,6 +41,9 @@ PAUSE_S = 0.8
 """Silence after what is said."""
 ANSWER_S = 12.0
 """A question has to be answered, audibly, within this of its end."""
+ROOM_S = (30.0, 60.0)
+"""How long rooms last. What has been said there is kept for as long, so that after this time the
+process holds as much as it ever will; but one room of each ward lasts to the end."""
 LEAVE_S = 20.0
 """Who leaves has left within this, whatever hangs."""
 VOICES = (("slt", "What are your opening hours today?"), ("rms", "Tell me something about it."))
@@ -124,6 +128,8 @@ class Room:
     ward: Ward
     size: int
     room_id: str = ""
+    closes_at: float = math.inf
+    """Monotonic seconds."""
     people: list[Person] = field(default_factory=list)
     door: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while it is furnished, or cleared."""
@@ -181,6 +187,8 @@ class Ward:
                 faulty_hook(self.faults, HOOK_S)
             )
         room.room_id = room_id
+        if room is not self.rooms[0]:
+            room.closes_at = time.monotonic() + self.faults.dice.uniform(*ROOM_S)
 
     async def close_room(self, room: Room) -> None:
         """Close it or delete it, with people in it; they leave then."""
@@ -275,6 +283,8 @@ class Ward:
                 ("ask", "barge", "nod", "wait", "leave", "vanish", "close room"),
                 (40, 15, 6, 20, 5, 6, 1.5),
             )[0]
+            if time.monotonic() > room.closes_at and room.people[0] is person:
+                action = "close room"
             if action not in ("leave", "vanish", "close room"):
                 tally.actions[action] += 1
             await self.act(person, action)

@@ -30,6 +30,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from salon.media import SAMPLE_RATE, Samples, read_wav
+from salon.media.g711 import encode_alaw, encode_ulaw
 
 KEY: Final = "0123456789abcdef0123456789abcdef01234567"
 FLUSHES: Final = 20
@@ -186,7 +187,7 @@ class DeepgramService:
         sound = await asyncio.to_thread(self.speaks, text, int(query.get("sample_rate", 24_000)))
 
         async def stream() -> AsyncIterator[bytes]:
-            data = sound.astype("<i2").tobytes()
+            data = encoded(sound, query)
             for at in range(0, len(data), 4001):  # odd: samples are cut in the middle
                 if self.fault == "dropped" and at:
                     raise ConnectionResetError("as the fault says")
@@ -514,7 +515,7 @@ class SpeakStream(Stream):
             data = b""
             if text.strip():
                 sound = await asyncio.to_thread(self.service.speaks, text, rate)
-                data = sound.astype("<i2").tobytes()
+                data = encoded(sound, self.query)
             for at in range(0, len(data), 4001):
                 await self.service._dawdle()
                 if self.service.fault in ("late garbage", "late gone", "late hang"):
@@ -598,13 +599,28 @@ def wrong_speak(query: QueryParams, *, stream: bool) -> str:
             return f"Failed to deserialize query parameters: {name}"
     if not query.get("model", "aura-asteria-en").startswith("aura-"):
         return "No such model/language/tier combination found."
-    if query.get("encoding", "linear16") != "linear16":
+    if query.get("encoding", "linear16") not in _ENCODE:
         return f"Unsupported audio format: encoding={query['encoding']}"
-    if query.get("sample_rate", "24000") not in ("8000", "16000", "24000", "32000", "48000"):
+    rates = ("8000", "16000", "24000", "32000", "48000")
+    if query.get("encoding", "linear16") != "linear16":
+        rates = rates[:2]
+    if query.get("sample_rate", "24000") not in rates:
         return f"Unsupported audio format: sample_rate={query['sample_rate']}"
     if not 0.7 <= float(query.get("speed", 1)) <= 1.5:
         return "speed must be between 0.7 and 1.5"
     return ""
+
+
+def encoded(sound: Samples, query: QueryParams) -> bytes:
+    """As the parameters of ``/v1/speak`` say."""
+    return _ENCODE[query.get("encoding", "linear16")](sound)
+
+
+def _linear(sound: Samples) -> bytes:
+    return sound.astype("<i2").tobytes()
+
+
+_ENCODE = {"linear16": _linear, "mulaw": encode_ulaw, "alaw": encode_alaw}
 
 
 def _flite(text: str, rate: int) -> Samples:

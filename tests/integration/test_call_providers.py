@@ -78,3 +78,20 @@ async def test_G294_a_key_the_service_refuses_is_told_without_it(
         while len(call.of("error")) < 2:
             await asyncio.sleep(0.05)
     assert wrong not in str(call.events)
+
+
+async def test_G290_a_call_hears_what_came_packed(
+    service: DeepgramService, gateway: Gateway
+) -> None:
+    account = {"provider": "deepgram", "secretKey": KEY, "endpoint": service.url}
+    call = CallPair.connect(gateway.acceptor)
+    await call.invite(tts={**account, "codec": "pcmu", "maxConcurrentTasks": 2})
+    for text in (OTHER, ASKED):
+        call.send({"command": "tts", "text": text, "playId": "p"})
+    await call.expect("trackEnd", playId="p", timeout=20)
+    assert not call.of("error")
+    assert {tuple(asked["encoding"]) for _, asked in service.requests} == {("mulaw",)}
+    metrics = call.of("metrics", key="completed.tts.deepgram")
+    first = metrics[0]["data"]["length"] // 2
+    assert heard(call.sound[:first], (ASKED, OTHER)) == OTHER
+    assert heard(call.sound[first:], (ASKED, OTHER)) == ASKED

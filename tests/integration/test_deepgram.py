@@ -18,6 +18,7 @@ from tests.integration.hearing import heard
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
+from salon.base import ConfigurationError
 from salon.media import SAMPLE_RATE, Samples, wav_bytes
 from salon.media.frame import AudioChunk, AudioFrame
 from salon.testing.speech import silence, speak
@@ -281,6 +282,33 @@ async def test_text_becomes_speech(service: DeepgramService, transport: Any) -> 
     assert heard(sound, SENTENCES) == ASKED
     await voice.close()
     await emptied(service)
+
+
+@pytest.mark.parametrize("transport", ["websocket", "http"])
+@pytest.mark.parametrize(("encoding", "rate"), [("mulaw", 16_000), ("alaw", 8000)])
+async def test_speech_may_come_packed(
+    service: DeepgramService, transport: Any, encoding: Any, rate: int
+) -> None:
+    config = DeepgramTTSConfig(
+        KEY, base_url=service.url, transport=transport, encoding=encoding, sample_rate=rate
+    )
+    voice = DeepgramTTSProvider(config)
+    await voice.start()
+    sound = np.concatenate([chunk.samples async for chunk in voice.speak(OTHER)])
+    await voice.close()
+    expected = len(speak(OTHER))
+    assert len(sound) == pytest.approx(expected, rel=0.02)
+    assert int(np.abs(sound).max()) > 3000
+    if rate == 16_000:  # telephone sound is recognised less surely
+        assert heard(sound, SENTENCES) == OTHER
+    assert service.requests[-1][1]["encoding"] == [encoding]
+    await emptied(service)
+
+
+@pytest.mark.parametrize(("encoding", "rate"), [("mulaw", 24_000), ("opus", 16_000)])
+def test_formats_the_service_does_not_have_are_refused(encoding: Any, rate: int) -> None:
+    with pytest.raises(ConfigurationError):
+        DeepgramTTSProvider(DeepgramTTSConfig(KEY, encoding=encoding, sample_rate=rate))
 
 
 @pytest.mark.parametrize(

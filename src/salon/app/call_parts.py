@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from salon.app.call_files import CallFiles
-from salon.app.call_record_sinks import LocalSink
+from salon.app.call_record_sinks import LocalSink, RecordTarget
+from salon.app.call_record_spool import Resender
 from salon.app.call_records import CallRecordQueue
 from salon.app.caller import current_caller
 from salon.app.engines import Engines, register_providers
@@ -26,7 +27,7 @@ from salon.gateway.companions import Companion
 from salon.gateway.ears import Ears
 from salon.gateway.handlers import CallHandler
 from salon.gateway.journal import SUFFIX, Journal
-from salon.gateway.media_pass import MediaPass
+from salon.gateway.media_pass import MediaPass, MediaPassTotals
 from salon.gateway.media_pass_link import WebSocketLinks
 from salon.gateway.query import CallQuery
 from salon.gateway.recording import CallRecordings
@@ -101,6 +102,7 @@ class CallParts:
         self.links = WebSocketLinks(
             UrlPolicy(schemes=frozenset({"ws", "wss"}), allowed_hosts=hosts)
         )
+        self.passes = MediaPassTotals()
         self.bridges = Bridges(forward_dtmf=settings.bridge_keys)
         self.recorders = Recorders(
             RoomRecordings(settings.recordings, self.disk.writer, enabled=settings.recording),
@@ -123,7 +125,7 @@ class CallParts:
             Ambiance(self.backgrounds),
             Subscription(),
             *self.bridges.companions(session),
-            MediaPass(self.links),
+            MediaPass(self.links, self.passes),
         )
 
     def _figures(self) -> dict[str, Callable[[], int]]:
@@ -136,12 +138,18 @@ class CallParts:
             "files_not_deleted": lambda: swept.failed,
             "cache_hits": lambda: sum(files.hits for files in cached),
             "cache_misses": lambda: sum(files.misses for files in cached),
+            "media_passes": lambda: self.passes.live,
+            "media_passes_begun": lambda: self.passes.begun,
+            "media_passes_failed": lambda: self.passes.failed,
+            "media_pass_chunks_sent": lambda: self.passes.sent,
+            "media_pass_chunks_dropped": lambda: self.passes.dropped,
         }
         if records is not None:
             figures["records_waiting"] = lambda: len(records)
             figures["records_written"] = lambda: records.written
             figures["records_spooled"] = lambda: records.spooled
             figures["records_dropped"] = lambda: records.dropped
+            figures["records_resent"] = lambda: records.resent
         if webhook is not None:
             figures["webhooks_taken"] = lambda: webhook.sent
             figures["webhooks_failed"] = lambda: webhook.failed
@@ -196,13 +204,26 @@ def _records(settings: Settings, disk: Disk) -> CallRecordQueue | None:
     if target is None:
         return None
     spool = LocalSink(settings.data_dir / "call-records")
+    sink = target.sink()
+    again: Resender | None = None
+    if not _is_spool(target, spool.root):
+        folders = (settings.call_recordings, settings.recordings, settings.media, settings.events)
+        again = Resender(sink, spool.root, files=folders)
 
     async def settled() -> None:
         writer = disk.writer()
         if writer is not None:
             await writer.written()
 
-    return CallRecordQueue(target.sink(), spool=spool, settled=settled)
+    return CallRecordQueue(sink, spool=spool, resender=again, settled=settled)
+
+
+def _is_spool(target: RecordTarget, spool: Path) -> bool:
+    """Records go to the spool itself, or where it lies: none of them is one that waits there."""
+    if target.type != "local":
+        return False
+    root, spool = Path(target.root).resolve(), spool.resolve()
+    return root.is_relative_to(spool) or spool.is_relative_to(root)
 
 
 def _webhook(settings: Settings) -> WebhookPost | None:

@@ -1,7 +1,8 @@
 """Call records on their way out: one JSON document per call that ended (G218).
 
 Calls put them into a bounded queue; one task hands them to the sink, with retries. What the sink
-does not take in the end goes to a local folder, so that nothing is lost that the disk can hold.
+does not take in the end goes to a local folder, so that nothing is lost that the disk can hold, and
+is sent again from there.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from salon.app.call_record_sinks import LocalSink, RecordSink, SinkError
+from salon.app.call_record_spool import Resender
 from salon.base import SYSTEM_CLOCK, Clock, TaskScope
 from salon.gateway import Session
 from salon.gateway.call_record import EndedCall, ended_call
@@ -33,7 +35,7 @@ class CallRecordQueue:
     least once. Close it after the calls.
 
     `settled` is awaited before a record with files goes out: they are written then. `spool` takes
-    what the sink refuses for good, or could not take until `close`.
+    what the sink refuses for good, or could not take until `close`; `resender` sends from there.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class CallRecordQueue:
         sink: RecordSink,
         *,
         spool: LocalSink | None = None,
+        resender: Resender | None = None,
         settled: Callable[[], Awaitable[object]] = _at_once,
         clock: Clock = SYSTEM_CLOCK,
         bound: int = QUEUE_BOUND,
@@ -53,12 +56,14 @@ class CallRecordQueue:
         """Records that are lost: the queue was full, or neither sink nor spool took them."""
         self._sink = sink
         self._spool = spool
+        self._resender = resender
         self._settled = settled
         self._clock = clock
         self._bound = bound
         self._queue: deque[EndedCall] = deque()
         self._changed = asyncio.Event()
         self._scope = TaskScope("call records")
+        self._again = TaskScope("call records again")
         self._closing = False
         self._closed = False
 
@@ -79,11 +84,19 @@ class CallRecordQueue:
     async def start(self) -> None:
         """Begin to hand out records."""
         self._scope.spawn(self._work(), name="out")
+        if self._resender is not None:
+            self._again.spawn(self._resender.run(), name="rounds")
+
+    @property
+    def resent(self) -> int:
+        """Records that the sink took from the spool."""
+        return 0 if self._resender is None else self._resender.resent
 
     async def close(self) -> None:
         """Hand out what waits, within `CLOSE_TIMEOUT_S`; what is left goes to the spool."""
         self._closing = True
         self._changed.set()
+        await self._again.close()
         await self._scope.drain(CLOSE_TIMEOUT_S)
         await self._scope.close()
         while self._queue:

@@ -103,9 +103,9 @@ def pcm_rate(text: str) -> int:
     return int(text)
 
 
-def _days(name: str, what: str) -> float:
+def _days(name: str, what: str, default: float = 0.0) -> float:
     return setting(
-        0.0, name, parse=var.seconds(0, 36_500), doc=f"Days that {what} are kept; 0 for ever."
+        default, name, parse=var.seconds(0, 36_500), doc=f"Days that {what} are kept; 0 for ever."
     )
 
 
@@ -254,7 +254,7 @@ class CallSettings:
     )
     keep_recordings_days: float = _days("SALON_KEEP_RECORDINGS_DAYS", "recordings")
     keep_recordings_bytes: int = _bytes("SALON_KEEP_RECORDINGS_BYTES", "recordings")
-    keep_events_days: float = _days("SALON_KEEP_EVENTS_DAYS", "events files")
+    keep_events_days: float = _days("SALON_KEEP_EVENTS_DAYS", "events files", 30.0)
     keep_events_bytes: int = _bytes("SALON_KEEP_EVENTS_BYTES", "events files")
     keep_records_days: float = _days("SALON_KEEP_RECORDS_DAYS", "call records in a folder")
     keep_records_bytes: int = _bytes("SALON_KEEP_RECORDS_BYTES", "call records in a folder")

@@ -32,6 +32,7 @@ from salon.voice.vad import BatchedVad, SileroModel
 EMBEDDED_STT_NOTE = "built in, offline; understands English about what the agent can talk about"
 EMBEDDED_TTS_NOTE = "built in, offline; speaks English"
 HOUSE_NOTE = "rules and look-up, no language model"
+NO_VOICE = "speech is switched off (SALON_TTS=none)"
 SHOWN_VOICES = 12
 
 
@@ -48,7 +49,7 @@ class Engines:
         self.ticker = Ticker()
         self.stt = _recognizer(settings)
         self.tts = _synthesizer(settings)
-        self.providers = Providers()
+        self.providers = Providers(no_local_voices="" if self.tts is not None else NO_VOICE)
         """What calls may name beside these."""
         self._house = _fingerprint(settings)
         self.vad_note = ""
@@ -65,7 +66,7 @@ class Engines:
         if self.stt is None:
             self._missing["recognition"] = "recognition is switched off (SALON_STT=none)"
         if self.tts is None:
-            self._missing["synthesis"] = "speech is switched off (SALON_TTS=none)"
+            self._missing["synthesis"] = NO_VOICE
 
     def _vad(self, metrics: Metrics) -> BatchedVad:
         """Without the model every window counts as speech (G286)."""

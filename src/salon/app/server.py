@@ -16,6 +16,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from salon.app.collector import SteadyCollector
 from salon.app.house import House
 from salon.app.http import BoundedHttp
 from salon.app.settings import Settings
@@ -87,6 +88,7 @@ class CallsFirstServer(uvicorn.Server):
         super().__init__(config)
         self._house = house
         self._announce = announce
+        self._collector = SteadyCollector()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         loop = asyncio.get_running_loop()
@@ -95,6 +97,7 @@ class CallsFirstServer(uvicorn.Server):
         await self._house.open()
         await super().startup(sockets)
         if self.started:
+            self._collector.begin()
             self._announce()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -118,6 +121,7 @@ class CallsFirstServer(uvicorn.Server):
         with contextlib.suppress(asyncio.CancelledError):
             await drain
         await super().shutdown(sockets)
+        self._collector.end()
 
 
 def uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:

@@ -21,7 +21,7 @@ from salon.voice.backends.base import VoiceBackend
 from salon.voice.backends.errors import VoiceSessionEndedError
 from salon.voice.backends.session import VoiceSession, VoiceSessionState
 from salon.voice.engine import VoiceEngine
-from salon.voice.events import Dtmf, Final, MediaEvent
+from salon.voice.events import Dtmf, Final, MediaEvent, RecognitionFailed
 from salon.voice.foreign import CLOSE_S, close_engine
 from salon.voice.hearing import HearingConfig
 from salon.voice.hook_payloads import RecordingStartedEvent, RecordingStoppedEvent
@@ -300,8 +300,8 @@ class VoiceLines:
     async def _pump(self, line: Line) -> None:
         events = line.caller.session.events
         async for event in events:
-            if line.left and not isinstance(event, Final):
-                continue  # of who has left only the last words count
+            if line.left and not isinstance(event, (Final, RecognitionFailed)):
+                continue  # of who has left only the last words count, and that there are none
             try:
                 self._media(line.caller, event)
             except Exception:  # noqa: BLE001 - one event; the line goes on

@@ -21,6 +21,7 @@ from salon.voice.errors import SpeechError
 from salon.voice.events import Final, MediaEvent, RecognitionFailed, TurnEnded
 from salon.voice.foreign import close_stream, failure, is_ours
 from salon.voice.interruption import InterruptionConfig, InterruptionHandler
+from salon.voice.patience import Patience
 from salon.voice.session import MediaSession
 from salon.voice.speakers import LabelEpochs
 from salon.voice.stt.adapt import AdaptedSpeechToText
@@ -47,7 +48,11 @@ IDLE_S: Constant = 1.0
 ENDING_S: Constant = 5.0
 """A stream whose sound is over must end within this."""
 STUCK_S: Constant = 10.0
-"""A stream that leaves sound lying for so long has failed."""
+"""A stream that does not come for more sound for so long has failed, be there some or not: who asks
+next would wait for it in vain."""
+PIECE_BYTES: Constant = SAMPLE_RATE // 10 * 2
+"""Sound that has waited is handed on in pieces of 100 ms at most: an engine that looks for pauses
+chunk by chunk finds those within it."""
 SETTLED_S: Constant = 0.8
 """An engine that does not find the ends of turns by itself is told that words which have not
 changed for this long are one."""
@@ -155,7 +160,9 @@ class _Stream:
         self.base_ms = base_ms
         self.limit = asyncio.timeout(None)
         self.stuck = False
-        """It left sound lying."""
+        """It came for no more sound."""
+        self.patience = Patience(STUCK_S, self._give_up)
+        """With the engine, while it has a piece of sound and does not come for the next."""
         self.over = False
         """Its sound has ended, by our will."""
         self.brought = False
@@ -168,18 +175,28 @@ class _Stream:
         """No more sound; it must end soon."""
         if not self.over:
             self.over = True
-            self.limit.reschedule(asyncio.get_running_loop().time() + ENDING_S)
+            self._limit_to(ENDING_S)
 
-    def give_up(self) -> None:
+    def _give_up(self) -> None:
         """It takes no more sound: it is over now."""
         if not self.over and not self.stuck:
             self.stuck = True
-            self.limit.reschedule(asyncio.get_running_loop().time())
+            self._limit_to(0)
+
+    def _limit_to(self, seconds: float) -> None:
+        if not self.limit.expired():
+            self.limit.reschedule(asyncio.get_running_loop().time() + seconds)
 
     def close(self) -> None:
         """It has ended."""
+        self.patience.close()
+        self.settle_no_more()
+
+    def settle_no_more(self) -> None:
+        """Its words have changed, or there are none."""
         if self.settling is not None:
             self.settling.cancel()
+            self.settling = None
 
 
 class ContinuousEar:
@@ -207,11 +224,14 @@ class ContinuousEar:
         self._keeps = diarizes or provider.keeps_stream_across_turns is True
         self._cuts_turns = not isinstance(provider, SpeechToText)
         self._stretches = Stretches(
-            session, provider.name, handler, epochs=self.epochs if diarizes else None
+            session,
+            provider.name,
+            handler,
+            epochs=self.epochs if diarizes else None,
+            busy=self._is_busy,
         )
         self._held: deque[bytes] = deque()
         self._held_bytes = 0
-        self._held_since = 0.0
         self._more = asyncio.Event()
         self._stream: _Stream | None = None
         session.taps.append(self.hear)
@@ -233,11 +253,6 @@ class ContinuousEar:
 
     def hear(self, samples: Samples) -> None:
         """Sound of the session, ``int16[n]`` 16 kHz."""
-        now = self._session.engine.clock.monotonic()
-        if not self._held:
-            self._held_since = now
-        elif self._stream is not None and now - self._held_since > STUCK_S:
-            self._stream.give_up()
         self._held.append(samples.tobytes())
         self._held_bytes += 2 * len(samples)
         while self._held_bytes > MAX_HELD_BYTES and len(self._held) > 1:
@@ -257,6 +272,10 @@ class ContinuousEar:
         if self.hear in self._session.taps:
             self._session.taps.remove(self.hear)
 
+    def _is_busy(self) -> bool:
+        """The engine has sound and has not come for more: it will be told of if it never does."""
+        return self._stream is not None and self._stream.patience.waiting
+
     async def _run(self) -> None:
         delay = RETRY_S
         while True:
@@ -264,11 +283,13 @@ class ContinuousEar:
                 self._more.clear()
                 await self._more.wait()
             stream = self._stream = _Stream(self._session.hearing.now_ms() - self._held_ms())
-            self._held_since = self._session.engine.clock.monotonic()
+            stream.patience.wait()
             self.epochs.opened()
-            error = await self._recognise(stream)
-            self._stream = None
-            stream.close()
+            try:
+                error = await self._recognise(stream)
+            finally:
+                self._stream = None
+                stream.close()
             self._stretches.stream_over(stream.base_ms, error)
             if stream.brought:
                 delay = RETRY_S
@@ -316,9 +337,24 @@ class ContinuousEar:
             await close_stream(results, provider.name)
             await close_stream(sound, provider.name)
 
+    def _piece(self) -> bytes:
+        """The oldest sound that waits."""
+        parts: list[bytes] = []
+        room = PIECE_BYTES
+        while self._held and room:
+            part = self._held.popleft()
+            if len(part) > room:
+                self._held.appendleft(part[room:])
+                part = part[:room]
+            parts.append(part)
+            room -= len(part)
+        data = b"".join(parts)
+        self._held_bytes -= len(data)
+        return data
+
     def _settle(self, stream: _Stream) -> None:
         """The turn of an engine that does not end it itself ends when its words stay the same."""
-        stream.close()
+        stream.settle_no_more()
         if self._stretches.words:
             stream.settling = asyncio.get_running_loop().call_later(
                 SETTLED_S, self._settled, stream
@@ -329,19 +365,23 @@ class ContinuousEar:
         self._more.set()
 
     async def _sound(self, stream: _Stream) -> AsyncGenerator[AudioChunk, None]:
-        """All that has come since the last chunk, as one."""
+        """What has come since the last chunk, `PIECE_BYTES` at most at a time."""
+        patience = stream.patience
+        patience.came()
         while True:
             if self._held:
-                data = b"".join(self._held)
-                self._held.clear()
-                self._held_bytes = 0
+                data = self._piece()
                 stream.part_bytes += len(data)
+                patience.wait()
                 yield AudioChunk(data, SAMPLE_RATE)
-            if stream.over:
+                patience.came()
+            if stream.over:  # what still waits is for the next
                 return
             if not self._cuts_turns and (stream.settled or stream.part_bytes > MAX_PART_BYTES):
                 stream.settled, stream.part_bytes = False, 0
+                patience.wait()
                 yield AudioChunk(b"", SAMPLE_RATE, is_final=True)
+                patience.came()
             elif not self._held:
                 self._more.clear()
                 try:

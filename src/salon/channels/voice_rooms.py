@@ -153,6 +153,10 @@ class VoiceRooms:
         """A finished turn goes into the room (V95); returns when it is stored or refused."""
         if self._kit is None:
             return
+        late = caller.gone or self.is_over(caller.room_id)
+        if late and not await self._kit.store.room_exists(caller.room_id):
+            self.floor(caller.room_id).silence(caller)  # last words make no deleted room anew
+            return
         floor, sender = self.floor(caller.room_id), words.participant_id or caller.participant_id
         if words.speech_ms >= self._interruption.min_speech_ms:
             floor.supersede(sender)

@@ -7,6 +7,7 @@ What it does to an agent that speaks is decided by the words (V245).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final as Constant
 
@@ -28,8 +29,9 @@ from salon.voice.stt.gather import Gathered
 from salon.voice.stt.result import SpeakerSegment, TranscriptionResult
 
 QUIET_S: Constant = 10.0
-"""Words that never become final are given up after this long without news; a final result that
-comes later still counts."""
+"""Words that never become final have failed after this long without news; a final result that comes
+later still counts."""
+UNFINISHED: Constant = "its words did not become final"
 CLAIM_MS: Constant = 1000
 """What only the transport noticed lasts so long at most, or for as long as the strategy looks."""
 MS_PER_LETTER: Constant = 60
@@ -64,6 +66,7 @@ class Stretches:
 
     `handler` decides about the agent. `epochs` not None: final results become one `SpokenBy` per
     segment. Finals hold what was said since the final before; interim results replace each other.
+    While the engine is `busy` whoever watches it tells of it, not the words it left.
     """
 
     def __init__(
@@ -73,11 +76,13 @@ class Stretches:
         handler: InterruptionHandler,
         *,
         epochs: LabelEpochs | None = None,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._session = session
         self._name = name
         self._handler = handler
         self._epochs = epochs
+        self._busy = busy
         self._stretch: _Stretch | None = None
         self._next_index = 0
 
@@ -119,9 +124,12 @@ class Stretches:
             else:
                 self._drop()
             return
+        index = self._next_index if stretch is None else stretch.index
         if stretch is not None:
             self._ended(stretch)
-        index = self._next_index - 1 if stretch is not None else self._next_index
+        self._failed(index, error)
+
+    def _failed(self, index: int, error: str) -> None:
         self._session.events.post(Failed(self._name, error, 500))
         self._session.events.post(RecognitionFailed(index, self._name, error))
 
@@ -141,7 +149,16 @@ class Stretches:
         """Unless there is news by then."""
         if stretch.end is not None:
             stretch.end.cancel()
-        stretch.end = asyncio.get_running_loop().call_later(after_s, self._drop)
+        stretch.end = asyncio.get_running_loop().call_later(after_s, self._lapsed)
+
+    def _lapsed(self) -> None:
+        """There was none: words that somebody said are lost, which is told."""
+        stretch = self._stretch
+        if stretch is None or not stretch.words or self._busy():
+            self._drop()
+            return
+        self._ended(stretch)
+        self._failed(stretch.index, f"{self._name}: {UNFINISHED} within {QUIET_S:g} s")
 
     def _open(self) -> _Stretch:
         stretch = self._stretch

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from salon.gateway.engine_pool import E
 from salon.gateway.options import SynthesisOption, TranscriptionOption
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 O = TypeVar("O", SynthesisOption, TranscriptionOption)  # noqa: E741 - an option
 OPENAI_URL: Final = "https://api.openai.com/v1"
+_ENCODINGS: Final[Mapping[str, Literal["linear16", "mulaw", "alaw"]]] = {
+    "pcmu": "mulaw",
+    "pcma": "alaw",
+}
+"""What the service is asked for by `codec` (G290); PCM else. The call hears it decoded (G143)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +96,19 @@ class _OneVoice(TextToSpeech):
 
 
 def _deepgram_voice(option: SynthesisOption) -> TextToSpeech:
-    from salon.voice.tts.deepgram import RATES, DeepgramTTSConfig, DeepgramTTSProvider
+    from salon.voice.tts.deepgram import (
+        PACKED_RATES,
+        RATES,
+        DeepgramTTSConfig,
+        DeepgramTTSProvider,
+    )
 
     config = DeepgramTTSConfig(option.secret_key or "")
     if option.model:
         config.model = option.model
-    if option.samplerate in RATES:
+    config.encoding = _ENCODINGS.get(option.codec.lower(), "linear16")
+    rates = RATES if config.encoding == "linear16" else PACKED_RATES
+    if option.samplerate in rates:
         config.sample_rate = option.samplerate
     if option.endpoint:
         config.base_url = option.endpoint

@@ -12,7 +12,6 @@ from salon.gateway.companions import Companion
 from salon.gateway.gain import AdaptiveGain
 from salon.gateway.options import AGCOption, CallOption
 from salon.media.frame import AudioFrame, Samples
-from salon.voice.events import MediaEvent, Silence, Speaking
 from salon.voice.pipeline.denoiser import DenoiserProvider, SpectralDenoiserProvider
 
 if TYPE_CHECKING:
@@ -74,7 +73,6 @@ class Cleaning(Companion):
         self._make = denoiser
         self._denoiser: DenoiserProvider | None = None
         self._session: Session | None = None
-        self._speaking = False
 
     async def begin(self, session: Session, option: CallOption) -> None:
         """What can't be had is told by its option's name; the other is had all the same."""
@@ -99,17 +97,10 @@ class Cleaning(Companion):
         denoiser = self._denoiser = self._make()
         return lambda samples: denoiser.process(AudioFrame.of(samples), _STREAM).samples
 
-    def media(self, event: MediaEvent) -> None:
-        """Where the detector tells no more than the client is told, the gain follows that."""
-        if isinstance(event, Speaking):
-            self._speaking = True
-        elif isinstance(event, Silence):
-            self._speaking = False
-
     def _is_speech(self) -> bool:
+        """What the detector made of the newest window (G125)."""
         session = self._session
-        seen = session.media.hearing.is_speech if session is not None else None
-        return self._speaking if seen is None else seen
+        return session is not None and bool(session.media.hearing.is_speech)
 
     def _gain(self, session: Session, option: CallOption, agc: AGCOption) -> Stage:
         """G271: without a detector nothing tells speech from noise."""

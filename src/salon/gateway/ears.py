@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from salon.gateway.buffered import BufferedRecognizer
 from salon.gateway.options import TranscriptionOption
 from salon.gateway.providers import KEYS, Providers
 from salon.voice.engine import VoiceEngine
@@ -22,6 +23,12 @@ class Ears:
     def recognizer(self, option: TranscriptionOption | None) -> SpeechToText:
         """The engine that `option` asks for; None asks for the default. `ConfigurationError` if
         there is none, another `SalonError` if it cannot be used."""
+        found = self._chosen(option)
+        if option is None or not option.buffer_size:
+            return found
+        return BufferedRecognizer(found, option.buffer_size)
+
+    def _chosen(self, option: TranscriptionOption | None) -> SpeechToText:
         name = option.provider if option is not None else None
         providers = self._providers
         if option is None or not name or providers is None:

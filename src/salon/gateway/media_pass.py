@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +40,22 @@ ENOUGH_S = 25
 END_TIMEOUT_S = 0.4
 
 
+@dataclass(slots=True)
+class MediaPassTotals:
+    """Figures of all media passes of a process, since its start."""
+
+    live: int = 0
+    """Connections there are now."""
+    begun: int = 0
+    """Connections that were made, again after a break too."""
+    failed: int = 0
+    """Could not be made, or broke."""
+    sent: int = 0
+    """Chunks handed to a connection."""
+    dropped: int = 0
+    """Chunks not sent: the server reads too slowly or could not be reached."""
+
+
 class MediaPass(Companion):
     """The media pass of one call.
 
@@ -50,7 +67,8 @@ class MediaPass(Companion):
     name = "media_pass"
     serves = frozenset({"media_pass"})
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, connect: Connect, totals: MediaPassTotals | None = None) -> None:
+        self._totals = totals or MediaPassTotals()
         self.chunks_sent = 0
         self.chunks_dropped = 0
         """Not sent because the server reads too slowly or could not be reached."""
@@ -85,6 +103,7 @@ class MediaPass(Companion):
                 )
                 link = await self._connect(self._url)
             except LinkError as error:
+                self._totals.failed += 1
                 problem = str(error)
         if problem is not None:
             self._tell(problem)
@@ -131,7 +150,8 @@ class MediaPass(Companion):
         track = StreamTrack(block_ms=option.ptime or None, on_close=self._closed)
         self._in = Resampler(option.input_sample_rate, SAMPLE_RATE)
         self._odd = b""
-        self._link, self._track = link, track
+        self._track = track
+        self._take(link)
         self._playback = Playback(track, None)
         session.media.play(self._playback)
 
@@ -150,11 +170,18 @@ class MediaPass(Companion):
             running.cancel()
         self._leave()
 
+    def _take(self, link: Link) -> None:
+        """It is this call's connection, until `_leave`."""
+        self._link = link
+        self._totals.live += 1
+        self._totals.begun += 1
+
     def _leave(self) -> None:
         """Let go of the connection."""
         link, self._link = self._link, None
         if link is not None:
-            self.chunks_dropped += link.dropped
+            self._totals.live -= 1
+            self._lose(link.dropped)
             self._scope.spawn(link.close(), name="close")
 
     async def _run(self, link: Link) -> None:
@@ -176,7 +203,7 @@ class MediaPass(Companion):
                 self._attempts = 0
             following = await self._reach_again()
             if following is not None and session.media.player.current is not None:
-                self._link = following  # too late: something else plays
+                self._take(following)  # too late: something else plays
                 break
             if following is not None:
                 self._play(following)
@@ -192,6 +219,7 @@ class MediaPass(Companion):
 
     def _broke(self, problem: str) -> None:
         """Told first, then the track ends (G173)."""
+        self._totals.failed += 1
         self._tell(problem)
         self._track = None  # its end is not that of the media pass
         self._leave()
@@ -206,6 +234,7 @@ class MediaPass(Companion):
             try:
                 return await self._connect(self._url)
             except LinkError as error:
+                self._totals.failed += 1
                 _log.info("%s: attempt %d: %s", self.name, self._attempts, error)
         self._tell(f"given up after {self._attempts} attempts to connect again")
         return None
@@ -217,10 +246,15 @@ class MediaPass(Companion):
         for chunk in self._framer.push(samples):
             data = self._out.process(chunk).astype("<i2", copy=False).tobytes()
             if self._link is None:
-                self.chunks_dropped += 1
+                self._lose(1)
             else:
                 self.chunks_sent += 1
+                self._totals.sent += 1
                 self._link.send(data)
+
+    def _lose(self, chunks: int) -> None:
+        self.chunks_dropped += chunks
+        self._totals.dropped += chunks
 
     def _received(self, data: bytes) -> bool:
         """Sound of the server's (G172); False while enough waits. Half a sample at its end waits

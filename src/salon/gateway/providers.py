@@ -39,19 +39,22 @@ class Providers:
     Keys of a call win over those of the environment, which is read for each call (G294); those of
     the environment go to no `endpoint` that a call names. Such an endpoint must be https, and
     public, unless `policy` says otherwise. Engines are shared by calls with the same keys, `most`
-    at once, closed after `idle` seconds without use.
+    at once, closed after `idle` seconds without use. `no_local_voices` says why the built-in voices
+    that are programs of this machine are not to be had, if they are not.
     """
 
     def __init__(
         self,
         *,
         policy: UrlPolicy | None = None,
+        no_local_voices: str = "",
         environ: Callable[[], Mapping[str, str]] = lambda: os.environ,
         most: int = MOST_ENGINES,
         idle: float = IDLE_S,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._policy = policy or UrlPolicy()
+        self._no_local_voices = no_local_voices
         self._environ = environ
         self._voice_factories: dict[str, VoiceFactory] = {}
         self._recognizer_factories: dict[str, RecognizerFactory] = {}
@@ -96,6 +99,8 @@ class Providers:
         if factory is not None:
             recipe = Recipe(name, self._digest(option, _PER_PIECE), lambda: factory(option))
         elif name in VOICES:
+            if self._no_local_voices and not VOICES[name].key_name:
+                raise ConfigurationError(f"TTS type not found: {name}: {self._no_local_voices}")
             recipe = self._recipe(name, option, VOICES[name], _PER_PIECE)
         else:
             raise ConfigurationError(f"TTS type not found: {name}")

@@ -92,6 +92,8 @@ class EventPump:
             session.error("server", "internal failure", 500)
         if session.companions:
             session.accompany("media", event)
+        if isinstance(event, TrackEnded):
+            session.track.ended(event.ssrc)
         if isinstance(event, TrackEnded) and not session.ending:
             if event.wait_input_ms:
                 self._expect_input(event.wait_input_ms)

@@ -8,6 +8,7 @@ import binascii
 import numpy as np
 
 from salon.base import ConfigurationError, SalonError
+from salon.gateway.ahead import SpeechAhead
 from salon.gateway.commands import InterruptCommand, PlayCommand, TtsCommand
 from salon.gateway.options import SynthesisOption
 from salon.gateway.rights import ALL_RIGHTS, CallRights, permitted_voice
@@ -50,6 +51,10 @@ class ServerTrack:
         self._streamed: tuple[Playback, SpokenText] | None = None
         self._voice: _Voice | None = None
         """What speaks the streamed text."""
+        self._ahead: tuple[Playback, SpeechAhead] | None = None
+        """Pieces of the running playback that are made beforehand."""
+        self._tasks = 1
+        """Syntheses that may run at once, as the newest command says (G142)."""
         self._ringtone: Playback | None = None
         self.option: SynthesisOption | None = None
         """The call's `tts` option."""
@@ -88,6 +93,7 @@ class ServerTrack:
             option = permitted_voice(command.option, self._rights).over(option)
         if option is None and not self.answered:
             raise PlaybackError("no tts option available")
+        self._tasks = (option.max_concurrent_tasks if option is not None else None) or 1
         if not self._rights.files:  # what others will hear under a name is not theirs to say
             command = command.model_copy(update={"cache_key": None})
         return self._voices.voice(option, command)
@@ -125,7 +131,9 @@ class ServerTrack:
             streamed.feed(text)
         elif voice is not None:
             streamed.flush()
-            speech.say(text.strip(), voice[1], voice[0], sequence=playback.texts)
+            said = text.strip()
+            engine = self._engine(playback, said, voice)
+            speech.say(said, voice[1], engine, sequence=playback.texts)
             playback.texts += 1
         if not _goes_on(command):
             streamed.flush()
@@ -141,11 +149,36 @@ class ServerTrack:
 
         def say(sentence: str) -> None:
             if self._voice is not None and not playback.cut:
-                speech.say(sentence, self._voice[1], self._voice[0])
+                engine = self._engine(playback, sentence, self._voice)
+                speech.say(sentence, self._voice[1], engine)
 
         self._voice = None
         self._streamed = playback, SpokenText(say)
         return self._streamed[1]
+
+    def _engine(self, playback: Playback, text: str, voice: _Voice) -> TextToSpeech:
+        """What speaks a piece: the voice, or the voice that has begun with it already."""
+        engine, settings = voice
+        if self._ahead is not None and self._ahead[0] is not playback:
+            self._give_up()
+        if self._ahead is None:
+            if self._tasks <= 1:
+                return engine
+            self._ahead = playback, SpeechAhead(self._media.scope, self._tasks)
+        ahead = self._ahead[1]
+        ahead.allow(self._tasks)
+        return ahead.piece(engine, text, settings)
+
+    def _give_up(self) -> None:
+        """Nothing that was made beforehand and is not being spoken will be."""
+        if self._ahead is not None:
+            self._ahead[1].drop()
+            self._ahead = None
+
+    def ended(self, ssrc: int) -> None:
+        """The playback with this number plays no more."""
+        if self._ahead is not None and self._ahead[0].ssrc == ssrc:
+            self._give_up()
 
     def _joinable(self, command: TtsCommand) -> tuple[Playback, Speech] | None:
         """The running playback if this text joins it (G74)."""
@@ -218,6 +251,9 @@ class ServerTrack:
     def interrupt(self, command: InterruptCommand) -> None:
         """Stop what plays; nothing plays: nothing happens (G76)."""
         self._media.interrupt(graceful=command.graceful, fade_ms=command.fade_out_ms or 0)
+        playing = self._media.player.current
+        if playing is not None and playing.last_piece is not None:
+            self._give_up()  # nothing follows the piece that ends now
 
     def mute(self, muted: bool) -> None:
         """Silence what plays now, and only that (G87)."""

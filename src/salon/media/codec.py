@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Final
@@ -17,6 +18,8 @@ TELEPHONE_RATE: Final = 8_000
 """Hz of G.711."""
 
 Payload = bytes | bytearray | memoryview
+_WIRE: Final = np.dtype("<i2")
+_SAME_ORDER: Final = sys.byteorder == "little"
 
 
 class AudioCodec(ABC):
@@ -55,6 +58,7 @@ class PcmCodec(AudioCodec):
         if out_rate not in (TELEPHONE_RATE, SAMPLE_RATE):
             raise ValueError(f"pcm goes out at 8000 or 16000 Hz, not {out_rate}")
         self._down = Resampler(SAMPLE_RATE, out_rate)
+        self._as_it_is = out_rate == SAMPLE_RATE and _SAME_ORDER
         self._half = b""
         self.stray_bytes = 0
 
@@ -62,7 +66,7 @@ class PcmCodec(AudioCodec):
         """A read-only view of `payload` where that is possible."""
         if self._half or len(payload) % 2:
             payload = self._align(payload)
-        return np.frombuffer(payload, dtype="<i2")
+        return np.frombuffer(payload, _WIRE)
 
     def _align(self, payload: Payload) -> Payload:
         half, self._half = self._half, b""
@@ -80,6 +84,8 @@ class PcmCodec(AudioCodec):
 
     def encode(self, frame: Samples) -> bytes:
         """640 bytes at 16 kHz, 320 at 8 kHz."""
+        if self._as_it_is:
+            return frame.tobytes()
         return self._down.process(frame).astype("<i2", copy=False).tobytes()
 
 

@@ -15,13 +15,15 @@ from salon.voice.backends.carried import CarriedVoiceBackend
 from salon.voice.backends.session import VoiceSession
 from salon.voice.foreign import is_ours
 from salon.voice.leg import AudioLeg, Hear, Post
+from salon.voice.patience import Patience
 
 _log = logging.getLogger("salon.voice")
 
 MAX_WAITING = 250
 """Frames that may wait for a backend that does not take them; beyond, the oldest go (5 s)."""
 TAKE_S = 15.0
-"""After the end of an utterance a backend has so long to take the rest of it."""
+"""A backend has so long to come for the next piece of an utterance, and after the end of one so
+long to take the rest of it."""
 CANCEL_S = 5.0
 """A backend has so long to stop playing."""
 
@@ -150,18 +152,28 @@ class _Outgoing:
         self._wake = asyncio.Event()
         self._over = False
         self._limit: asyncio.Timeout | None = None
+        self._patience = Patience(TAKE_S, self._give_up)
+        """With the backend, while it does not come for the next chunk."""
 
     @asynccontextmanager
     async def limited(self) -> AsyncIterator[asyncio.Timeout]:
-        """For whoever takes the chunks: once there are no more, the rest has to be taken soon."""
+        """For whoever takes the chunks: each has to be taken soon, and once there are no more the
+        rest."""
         async with asyncio.timeout(None) as limit:
             self._limit = limit
+            self._patience.wait()
             try:
                 if self._over:
                     self.close()
                 yield limit
             finally:
                 self._limit = None
+                self._patience.close()
+
+    def _give_up(self) -> None:
+        """The backend came for nothing for too long."""
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(asyncio.get_running_loop().time())
 
     def put(self, chunk: AudioChunk) -> int:
         """Add a chunk; how many were dropped for it."""
@@ -190,9 +202,12 @@ class _Outgoing:
         return waiting
 
     async def chunks(self) -> AsyncIterator[AudioChunk]:
+        self._patience.came()
         while True:
             while self._chunks:
+                self._patience.wait()
                 yield self._chunks.popleft()
+                self._patience.came()
             if self._over:
                 return
             self._wake.clear()

@@ -151,7 +151,7 @@ class Hearing:
             self._pauses = Pauses(self._segments, after)
         self._any: AnySound | None = None
         if self._segmenter is not None and config.any_sound:
-            self._any = AnySound(self._segmented)
+            self._any = AnySound(self._any_sound)
         self._begin_at = config.begin_at if self._windows is not None else None
         batched = self._windows is not None or (self._segmenter is not None and self._any is None)
         self._vad = engine.vad.open(self._window) if batched else None
@@ -235,9 +235,17 @@ class Hearing:
         return self._instant()
 
     async def last_words(self, limit_s: float) -> None:
-        """Wait for the words of turns that have ended, `limit_s` seconds at most."""
-        if self._finishing is not None and not self._finishing.done():
-            await asyncio.wait([self._finishing], timeout=limit_s)
+        """Wait for the words of turns that have ended, `limit_s` seconds at most; that there are
+        none by then is told."""
+        if self._finishing is None or self._finishing.done():
+            return
+        await asyncio.wait([self._finishing], timeout=limit_s)
+        if not self._finishing.done():
+            recognizer = self._config.recognizer
+            name = "asr" if recognizer is None else recognizer.name
+            late = f"{name}: no words within {limit_s:g} s of the end of the call"
+            self._post(Failed(name, late, 500))
+            self._post(RecognitionFailed(self._next_index - 1, name, late))
 
     def _instant(self) -> int:
         """Now, as the machine sees it. Somebody else's detector may be told of nothing while
@@ -321,12 +329,20 @@ class Hearing:
                     case SilenceLasted():
                         self._post(Silence(event.start_ms, event.duration_ms, lasting=True))
 
+    def _any_sound(self, probability: float, end_sample: int) -> None:
+        if self._windows is None:
+            self._voiced = probability > 0
+        self._segmented(probability, end_sample)
+
     def _window(self, probability: float, end_sample: int) -> None:
         t_ms = (self._base_ms or 0) + end_sample // SAMPLES_PER_MS
         if self._any is None:
             self._segmented(probability, end_sample)
         self._looked = end_sample
-        if self._windows is not None and self._has_begun():
+        if self._windows is None:
+            segments = self._config.segments
+            self._voiced = segments is not None and probability > segments.voice_threshold
+        elif self._has_begun():
             newest = self._history.until(end_sample, WINDOW_SAMPLES)
             corrected = self._tail.correct(probability, newest)
             self._voiced = corrected >= VOICED
@@ -337,7 +353,8 @@ class Hearing:
         """Whether the caller is speaking now, as the detector sees it; None without one."""
         if self._segments is not None:
             return self._segments.phase is SegmentPhase.SPEAKING
-        return self._voiced if self._windows is not None else None
+        told = self._windows is not None or self._segmenter is not None
+        return self._voiced if told else None
 
     def vad_event(self, event: VADEvent) -> None:
         """What somebody else's detector says about the sound heard so far."""

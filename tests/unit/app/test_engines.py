@@ -26,8 +26,12 @@ def engines(**environ: str) -> Engines:
 
 async def test_calls_choose_among_the_providers() -> None:
     made = engines()
-    voice, _ = made.voices().voice(SynthesisOption(provider="espeak"), TtsCommand(text="hello"))
-    assert voice.name == "espeak"
+    account = SynthesisOption(provider="openai", secret_key="k")
+    voice, _ = made.voices().voice(account, TtsCommand(text="hello"))
+    assert voice.name == "openai"
+    for name in ("espeak", "flite"):  # programs of this machine, which is to be silent
+        with pytest.raises(ConfigurationError, match=f"TTS type not found: {name}: .*switched off"):
+            made.voices().voice(SynthesisOption(provider=name), TtsCommand(text="hello"))
     assert made.ears().knows("deepgram")
     found = made.ears().recognizer(TranscriptionOption(provider="openai", secret_key="k"))
     assert found.name == "openai"

@@ -348,11 +348,14 @@ async def test_a_sign_of_speech_without_words_comes_to_nothing() -> None:
 
 
 @virtual_time
-async def test_speech_without_news_is_given_up_and_a_late_text_still_counts() -> None:
+async def test_V96_words_that_never_become_final_are_told_and_a_late_text_still_counts() -> None:
     stt = ScriptedStreams([(20, interim("hel")), (20_000, final("hello"))])
     async with line(stt) as held:
         await held.feed(int(QUIET_S * 50) + 10)
-        assert len(held.of(TurnDropped)) == 1
+        (ended,) = held.of(TurnEnded)
+        (failed,) = held.of(RecognitionFailed)
+        assert failed.index == ended.index == 0
+        assert failed.message == f"{stt.name}: its words did not become final within 10 s"
         await held.feed(550)
         assert held.texts() == ["hello"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from salon.gateway import Gateway
-from salon.gateway.media_pass import BACK_OFF_S, STEADY_S, MediaPass
+from salon.gateway.media_pass import BACK_OFF_S, STEADY_S, MediaPass, MediaPassTotals
 from salon.gateway.media_pass_link import Link, LinkError, with_query
 from salon.media.frame import FRAME_SAMPLES, Samples
 from salon.testing import CallPair, scripted_gateway, tone
@@ -449,3 +449,34 @@ async def test_without_the_option_nothing_is_connected(house: Gateway, server: F
     call.send({"command": "tts", "text": "hello"})
     await call.expect("trackEnd")
     assert not server.asked
+
+
+async def test_the_figures_of_all_passes_stand_in_one_place(
+    engine: VoiceEngine, server: FakeServer
+) -> None:
+    totals = MediaPassTotals()
+    async with scripted_gateway(
+        engine, companions=lambda _session: (MediaPass(server, totals),)
+    ) as gateway:
+        call = await passing(gateway)
+        assert totals == MediaPassTotals(live=1, begun=1)
+        await call.send_audio(tone(500))
+        assert totals.sent == 5
+        server.links[0].dropped = 2
+        server.links[0].fail()
+        await asyncio.sleep(0.1)
+        assert totals == MediaPassTotals(begun=1, failed=1, sent=5, dropped=2)
+        await call.send_audio(tone(300))  # not sent: there is no connection
+        assert totals.dropped == 5
+        server.down = "gone"
+        await asyncio.sleep(0.5)
+        assert totals.failed == 2
+        server.down = ""
+        await asyncio.sleep(1.0)
+        assert (totals.live, totals.begun) == (1, 2)
+        call.close()
+        await asyncio.sleep(1)
+        assert totals.live == 0
+        server.down = "gone"
+        await passing(gateway)
+        assert (totals.live, totals.begun, totals.failed) == (0, 2, 3)

@@ -377,6 +377,36 @@ async def test_G290_engines_have_the_models_that_are_asked_for() -> None:
     assert isinstance(made(providers, option("flite")), FliteTextToSpeech)
 
 
+async def test_G82_voices_of_this_machine_may_be_switched_off() -> None:
+    providers = Providers(environ=dict, no_local_voices="speech is switched off")
+    for name in ("espeak", "flite"):
+        with pytest.raises(ConfigurationError, match=f"TTS type not found: {name}: speech is "):
+            providers.voice(option(name))
+    assert isinstance(made(providers, option("openai", secret_key=SECRET)), OpenAITextToSpeech)
+    providers.register_voice("espeak", lambda _: MockTextToSpeech())
+    assert isinstance(made(providers, option("espeak")), MockTextToSpeech)
+
+
+@pytest.mark.parametrize(
+    ("codec", "samplerate", "expected"),
+    [
+        ("pcm", 48_000, ("linear16", 48_000)),
+        ("pcmu", 8000, ("mulaw", 8000)),
+        ("PCMA", 16_000, ("alaw", 16_000)),
+        ("pcmu", 48_000, ("mulaw", 16_000)),  # no such rate: as without
+        ("mp3", 8000, ("linear16", 8000)),
+    ],
+)
+async def test_G290_codec_is_what_deepgram_is_asked_for(
+    codec: str, samplerate: int, expected: tuple[str, int]
+) -> None:
+    providers = Providers(environ=dict)
+    wanted = option("deepgram", secret_key=SECRET, codec=codec, samplerate=samplerate)
+    voice = made(providers, wanted)
+    assert isinstance(voice, DeepgramTTSProvider)
+    assert (voice.config.encoding, voice.config.sample_rate) == expected
+
+
 async def test_G290_the_model_of_deepgram_wins_over_the_speaker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

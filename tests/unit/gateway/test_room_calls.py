@@ -216,3 +216,26 @@ async def test_without_a_voice_answers_are_read(rooms: ScriptedRooms) -> None:
         assert error["error"] == "salon[espeak]"
         await asyncio.sleep(0.5)
         assert await mute.said() == ["hello", ANSWER]
+
+
+async def test_G62_nop_is_every_sound_in_a_room_too(rooms: ScriptedRooms) -> None:
+    faint = np.zeros(8000, dtype=np.int16)
+    faint[::300] = 1
+    for kind, told in (("nop", True), ("silero", False)):
+        call = rooms.call(participant=kind)
+        await call.invite(vad={"type": kind})
+        await call.send_audio(np.concatenate((silence(300), faint, silence(1000))))
+        await asyncio.sleep(0.2)
+        assert bool(call.of("speaking")) is told
+        assert not call.of("error")
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_G64_start_when_answer_holds_in_a_room_too(rooms: ScriptedRooms, waits: bool) -> None:
+    call = rooms.call()
+    await call.send_audio(np.concatenate((tone(800), silence(100))))
+    await call.invite(asr={"startWhenAnswer": waits}, vad={})
+    await asyncio.sleep(0.5)
+    await call.send_audio(silence(2000))
+    heard = [event["text"] for event in call.of("asrFinal")]
+    assert heard == ([] if waits else ["what time is it"])

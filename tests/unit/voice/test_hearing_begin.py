@@ -97,3 +97,33 @@ async def test_G116_first_and_last_words_are_measured() -> None:
         kinds = [event for event in call.events if isinstance(event, Partial | Recognized | Final)]
         assert kinds[:2] == [call.of(Partial)[0], first]  # also where they wait for `Speaking`
         assert kinds[-2:] == [final, last]
+
+
+@virtual_time
+async def test_G125_what_the_detector_makes_of_it_is_known_without_turns() -> None:
+    for any_sound in (False, True):
+        async with calling([]) as call:
+            call.session.listen(HearingConfig(segments=SegmenterConfig(), any_sound=any_sound))
+            hearing = call.session.hearing
+            assert hearing.is_speech is False
+            await call.talk(np.concatenate((silence(200), tone(100))))
+            assert hearing.is_speech is True  # before it is long enough to be told
+            assert not call.of(Speaking)
+            await call.talk(silence(200))
+            assert hearing.is_speech is False
+
+
+@virtual_time
+async def test_without_a_detector_nothing_is_known() -> None:
+    async with calling([]) as call:
+        call.session.listen(HearingConfig())
+        await call.talk(tone(500))
+        assert call.session.hearing.is_speech is None
+
+
+@virtual_time
+async def test_G62_the_threshold_of_the_segments_says_what_is_speech() -> None:
+    async with calling([]) as call:
+        call.session.listen(HearingConfig(segments=SegmenterConfig(voice_threshold=1.0)))
+        await call.talk(tone(500))
+        assert call.session.hearing.is_speech is False

@@ -105,6 +105,103 @@ async def test_a_backend_that_never_takes_an_utterance_is_told_of_and_given_up(
     ]
 
 
+class Sticky(MockVoiceBackend):
+    """Its first `hangs` utterances are stuck after so many chunks, its others play."""
+
+    def __init__(self, hangs: int = 1, after: int = 0) -> None:
+        super().__init__(capabilities=VoiceCapability.INTERRUPTION)
+        self.hangs = hangs
+        self.after = after
+        self.taken: list[int] = []
+
+    async def send_audio(self, session: VoiceSession, audio: Any) -> None:
+        self.taken.append(0)
+        stuck = len(self.taken) <= self.hangs
+        if stuck and not self.after:
+            await asyncio.Event().wait()
+        async for _ in audio:
+            self.taken[-1] += 1
+            if stuck and self.taken[-1] == self.after:
+                await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("after", [0, 3])
+@virtual_time
+async def test_a_backend_that_is_stuck_in_a_long_utterance_is_told_of_before_its_end(
+    after: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = Sticky(after=after)
+    name = backend.name
+    leg = BackendLeg(backend, await backend.connect("room", "ann", "voice"))
+    for _ in range(int((TAKE_S + 5) * 50)):
+        leg.send(FRAME)
+        await asyncio.sleep(0.02)
+    assert logged(caplog) == [f"backend {name} did not take an utterance within {TAKE_S:g} s"]
+    assert backend.taken[0] == after
+    assert len(backend.taken) == 2
+    assert backend.taken[1] == pytest.approx(5 * 50, abs=5)  # the rest is heard
+    assert leg.dropped == pytest.approx(TAKE_S * 50, abs=5)
+    leg.close()
+
+
+@virtual_time
+async def test_a_stuck_backend_that_is_slow_to_stop_is_told_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The limit of the whole utterance is reached, and then that of its only chunk."""
+
+    class Slow(Sticky):
+        async def send_audio(self, session: VoiceSession, audio: Any) -> None:
+            await asyncio.sleep(2)
+            try:
+                await super().send_audio(session, audio)
+            finally:
+                await asyncio.sleep(4)
+
+    backend = Slow(after=1)
+    leg = BackendLeg(backend, await backend.connect("room", "ann", "voice"))
+    leg.send(FRAME)
+    leg.boundary()
+    await asyncio.sleep(TAKE_S + 10)
+    name = backend.name
+    assert [(record.name, record.getMessage()) for record in caplog.records] == [
+        ("salon.voice", f"backend {name} did not take an utterance within {TAKE_S:g} s")
+    ]
+    assert len(leg._scope) == 0
+    leg.close()
+
+
+@virtual_time
+async def test_a_backend_that_waits_for_more_is_given_all_the_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    backend = Sticky(hangs=0)
+    leg = BackendLeg(backend, await backend.connect("room", "ann", "voice"))
+    for _ in range(3):
+        leg.send(FRAME)
+        await asyncio.sleep(2 * TAKE_S)  # the agent is held
+    leg.boundary()
+    await asyncio.sleep(0.1)
+    assert backend.taken == [4]
+    assert (logged(caplog), leg.dropped, len(leg._scope)) == ([], 0, 0)
+    leg.close()
+
+
+@virtual_time
+async def test_a_stuck_backend_gets_no_more_time_by_an_interruption(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    backend = Sticky()
+    leg = BackendLeg(backend, await backend.connect("room", "ann", "voice"))
+    leg.send(FRAME)
+    await asyncio.sleep(TAKE_S - 2)
+    leg.flush()
+    await asyncio.sleep(3)
+    name = backend.name
+    assert logged(caplog) == [f"backend {name} did not take an utterance within {TAKE_S:g} s"]
+    leg.close()
+
+
 @pytest.mark.parametrize("what", [None, 3.5, b"\x00\x01", AudioChunk(b"\x01\x00", sample_rate=-5)])
 @virtual_time
 async def test_what_a_voice_gives_in_place_of_sound_is_its_failure(what: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -13,6 +13,7 @@ import numpy as np
 from salon.base import ConfigurationError
 from salon.base.clock import SYSTEM_CLOCK, Clock
 from salon.media.frame import SAMPLE_RATE, Samples
+from salon.media.g711 import decode_alaw, decode_ulaw
 from salon.media.resample import Resampler
 from salon.voice.deepgram_wire import BASE_URL, DeepgramService, Query
 from salon.voice.errors import SpeechError
@@ -31,6 +32,8 @@ __all__ = ["DeepgramTTSConfig", "DeepgramTTSProvider"]
 
 ENGINE: Final = "DeepgramTTS"
 RATES: Final = (8000, 16_000, 24_000, 32_000, 48_000)
+PACKED_RATES: Final = (8000, 16_000)
+"""Of the encodings with one byte per sample."""
 MAX_INPUT: Final = 1000
 """Characters that are sent at once; the service refuses over 2000, and longer ones sound worse."""
 MAX_TEXT: Final = 50_000
@@ -45,11 +48,12 @@ _log = logging.getLogger("salon.voice.tts")
 
 @dataclass
 class DeepgramTTSConfig:
-    """`model` names the voice too. `sample_rate` is what the service is asked for; everything
-    comes out at 16 kHz. `base_url` is for hosts of one's own."""
+    """`model` names the voice too. `encoding` and `sample_rate` are what the service is asked for;
+    everything comes out at 16 kHz. `base_url` is for hosts of one's own."""
 
     api_key: str = field(repr=False)
     model: str = "aura-2-thalia-en"
+    encoding: Literal["linear16", "mulaw", "alaw"] = "linear16"
     sample_rate: int = SAMPLE_RATE
     transport: Literal["websocket", "http"] = "websocket"
     tag: str | None = None
@@ -76,8 +80,15 @@ class DeepgramTTSProvider(TextToSpeech):
         idle: float = IDLE_S,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        if config.sample_rate not in RATES:
-            raise ConfigurationError(f"Aura has no sample rate {config.sample_rate}, but {RATES}")
+        if config.encoding not in _UNPACK:
+            raise ConfigurationError(
+                f"encoding is {config.encoding!r}, not one of {', '.join(_UNPACK)}"
+            )
+        rates = RATES if config.encoding == "linear16" else PACKED_RATES
+        if config.sample_rate not in rates:
+            raise ConfigurationError(
+                f"Aura has no sample rate {config.sample_rate} in {config.encoding}, but {rates}"
+            )
         if config.transport not in ("websocket", "http"):
             raise ConfigurationError(f"transport is {config.transport!r}, not websocket or http")
         self.config = config
@@ -133,7 +144,7 @@ class DeepgramTTSProvider(TextToSpeech):
                 sound = self._by_http(client, part.strip(), query)
             else:
                 sound = self._by_socket(pool, part.strip(), query)
-            pcm = _Pcm(self.config.sample_rate)
+            pcm = _Pcm(self.config.encoding, self.config.sample_rate)
             try:
                 async for data in sound:
                     if len(samples := pcm.feed(data)):
@@ -147,7 +158,7 @@ class DeepgramTTSProvider(TextToSpeech):
         config = self.config
         query = [
             ("model", settings.voice or config.model),
-            ("encoding", "linear16"),
+            ("encoding", config.encoding),
             ("sample_rate", str(config.sample_rate)),
         ]
         slowest, fastest = SPEEDS
@@ -222,7 +233,8 @@ class DeepgramTTSProvider(TextToSpeech):
 
     def check_length(self, length: int) -> None:
         """`SpeechError` if a piece has too many bytes of sound."""
-        if length > MAX_PIECE_S * self.config.sample_rate * 2:
+        width = 2 if self.config.encoding == "linear16" else 1
+        if length > MAX_PIECE_S * self.config.sample_rate * width:
             raise SpeechError(ENGINE, f"over {MAX_PIECE_S} s of sound in one answer")
 
 
@@ -264,20 +276,33 @@ class _Reading:
 class _Pcm:
     """Bytes as they come from the network become samples at 16 kHz."""
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, encoding: str, rate: int) -> None:
         self._odd = b""
+        self._unpack = _UNPACK[encoding]
+        self._width = 2 if encoding == "linear16" else 1
         self._resampler = Resampler(rate, SAMPLE_RATE)
 
     def feed(self, data: bytes) -> Samples:
         """Sound that is complete now, perhaps none; an array of its own."""
         data = self._odd + data
-        whole = len(data) // 2 * 2
+        whole = len(data) // self._width * self._width
         self._odd = data[whole:]
-        return self._resampler.process(np.frombuffer(data[:whole], dtype="<i2").astype(np.int16))
+        return self._resampler.process(self._unpack(data[:whole]))
 
     def finish(self) -> Samples:
         """The rest; half a sample is dropped."""
         return self._resampler.flush()
+
+
+def _linear(data: bytes) -> Samples:
+    return np.frombuffer(data, dtype="<i2").astype(np.int16)
+
+
+_UNPACK: Final[dict[str, Callable[[bytes], Samples]]] = {
+    "linear16": _linear,
+    "mulaw": decode_ulaw,
+    "alaw": decode_alaw,
+}
 
 
 async def _beginning(reply: httpx.Response) -> bytes:
