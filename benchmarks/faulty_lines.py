@@ -126,7 +126,8 @@ class PullBackend(VoiceBackend):
     hands on nonsense in place of sound."""
 
     PATIENCE_S = 15.0
-    """For the end of an utterance."""
+    """For whoever comes for the next piece of an utterance; at its end it begins again. A caller
+    who leaves in this second time waits for nothing any more, however long the hang has been."""
     CANCEL_S = 5.0
 
     def __init__(self, ticker: Ticker, faults: Faults) -> None:
@@ -195,7 +196,10 @@ class PullBackend(VoiceBackend):
         self, session: VoiceSession, audio: bytes | AsyncIterator[AudioChunk]
     ) -> None:
         fault = self._faults.draw("backend", "hang", "raise", "cancelled", "slow", rate=0.2)
-        await self._faults.suffer("backend", fault, self.PATIENCE_S)
+        over = VoiceSessionState.ENDED
+        await self._faults.suffer(
+            "backend", fault, self.PATIENCE_S, left=lambda: session.state is over
+        )
         if isinstance(audio, bytes):
             return
         async for chunk in audio:

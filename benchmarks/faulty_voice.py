@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -84,8 +84,15 @@ class Faults:
         if fault is not None:
             self.injected[engine, fault] += 1
 
-    async def suffer(self, engine: str, fault: Fault | None, patience: float) -> None:
-        """Live through a fault. A hang is waited for `patience` s; what is slow takes less."""
+    async def suffer(
+        self,
+        engine: str,
+        fault: Fault | None,
+        patience: float,
+        left: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Live through a fault. A hang is waited for `patience` s; what is slow takes less. With
+        `left` it tells by itself whether its caller is gone, where patience may begin again."""
         self.note(engine, fault)
         match fault:
             case "slow":
@@ -100,7 +107,7 @@ class Faults:
                 try:
                     await asyncio.Event().wait()
                 finally:
-                    if time.monotonic() - began < patience - 0.05:
+                    if left() or time.monotonic() - began < patience - 0.05:
                         self.abandoned[engine] += 1
 
     def error(self, engine: str) -> SoakError:

@@ -27,6 +27,7 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "bench_call.py": ([], ["--runs", "1", "--seconds", "5"]),
     "bench_webrtc.py": ([], ["--quick"]),
     "bench_interactive_video.py": ([], ["--quick"]),
+    "bench_avatar_sessions.py": ([], ["--quick"]),
     "latency.py": ([], ["--turns", "20", "--barge-ins", "5"]),
 }
 

@@ -260,9 +260,10 @@ async def watch(crowd: Crowd, seconds: float, window: float) -> None:
 async def echo() -> AsyncIterator[str]:
     """The other end of every media pass: sends back what it hears."""
     from websockets.asyncio.server import ServerConnection, serve
+    from websockets.exceptions import ConnectionClosed
 
     async def back(socket: ServerConnection) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ConnectionClosed):
             async for message in socket:
                 if isinstance(message, bytes):
                     await socket.send(message)

@@ -83,11 +83,18 @@ class Soak(World):
 
             self.kit.on(name)(note)
 
-        async def failed(note: Any, _context: Any) -> None:
+        def failed(event: Any) -> None:
             self.tally.seen["agent"] += 1
-            self.told("agent", note.metadata.get("error"))
+            self.told("agent", event.data["error"])
+            question = event.event_id, event.channel_id
+            self.unshown.setdefault(event.room_id, {})[question] = time.monotonic()
 
-        self.kit.hook(HookTrigger.ON_ERROR, name="soak")(failed)
+        async def shown(note: Any, _context: Any) -> None:
+            waiting = self.unshown.get(note.room_id, {})
+            waiting.pop((note.responds_to, note.metadata["channel_id"]), None)
+
+        self.kit.on("agent_failed")(failed)
+        self.kit.hook(HookTrigger.ON_ERROR, name="soak")(shown)
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -113,6 +120,7 @@ class Soak(World):
         for ward, room in rooms:
             for person in list(room.people):
                 await ward.leave(person)
+            self.over(room.room_id)
             await ward.bounded("delete room", self.kit.delete_room(room.room_id))
             room.room_id = ""
         for ward in self.wards:

@@ -20,6 +20,7 @@ from faulty_voice import Faults, FaultyAgent, FaultySTT, FaultyTTS, FaultyTurnDe
 from salon.base import new_id
 from salon.channels.ai import AIChannel
 from salon.channels.voice import VoiceChannel
+from salon.channels.voice_floor import Utterance
 from salon.core import RoomKit
 from salon.media.frame import SAMPLE_RATE, Samples
 from salon.models import HookTrigger
@@ -44,6 +45,9 @@ ANSWER_S = 12.0
 ROOM_S = (30.0, 60.0)
 """How long rooms last. What has been said there is kept for as long, so that after this time the
 process holds as much as it ever will; but one room of each ward lasts to the end."""
+SHOWN_S = 10.0
+"""The room is told of an agent's failure within this, if it lasts as long; hooks that hang hold up
+what is said before."""
 LEAVE_S = 20.0
 """Who leaves has left within this, whatever hangs."""
 VOICES = (("slt", "What are your opening hours today?"), ("rms", "Tell me something about it."))
@@ -94,6 +98,8 @@ class World:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.tally = Tally()
+        self.unshown: dict[str, dict[object, float]] = {}
+        """By room: failures of agents that the room was not told of yet, and since when."""
         self.kit = RoomKit(process_timeout=10.0)
         self.engine = VoiceEngine(vad=BatchedVad(SileroModel.load()), ticker=Ticker())
         pause = np.zeros(int(PAUSE_S * SAMPLE_RATE), dtype=np.int16)
@@ -107,6 +113,14 @@ class World:
         """Words about a fault, without what differs from time to time."""
         words = f"{type(what).__name__}: {what}" if isinstance(what, BaseException) else str(what)
         self.tally.messages[f"{engine}: {VARIABLE.sub('N', words)[:100]}"] += 1
+
+    def over(self, room_id: str) -> None:
+        """A room is about to end. Of a failure of the last moments its people need not have heard;
+        those who look after agents have, by the framework's event."""
+        now = time.monotonic()
+        late = sum(now - since > SHOWN_S for since in self.unshown.pop(room_id, {}).values())
+        if late:
+            self.tally.failures["failure of an agent that its room was not told of"] += late
 
 
 @dataclass(eq=False)
@@ -201,6 +215,7 @@ class Ward:
         how = dice.choice(("close", "delete"))
         tally.actions[f"{how} room"] += 1
         kit, old = self.world.kit, room.room_id
+        self.world.over(old)
         if how == "close":
             await self.bounded("close room", kit.close_room(old))
             await asyncio.sleep(dice.uniform(0, 1))
@@ -210,6 +225,7 @@ class Ward:
             await self.leave(person)
         if how == "close":
             await self.bounded("delete room", kit.delete_room(old))
+        self.world.unshown.pop(old, None)
         for agent in self.agents:
             agent.asked.pop(old, None)
         room.room_id = ""
@@ -339,7 +355,9 @@ class Ward:
     async def probe(self, room: Room) -> None:
         """Whoever is there longest (or, in an empty room, a newcomer) asks, and must hear it."""
         tally = self.world.tally
-        person = room.people[0] if room.people else await self.join(room)
+        async with room.door:  # whoever closes it still is done with that
+            person = room.people[0] if room.people else None
+        person = person or await self.join(room)
         if person is None:
             tally.unusable.append(f"{self.name}: nobody can join")
             return
@@ -374,5 +392,13 @@ class Ward:
             if floor is None
             else f"floor {len(floor.speaking)} speaking, "
             f"{len(floor.waiting)} waiting, {len(floor._talking)} talking",
+            *([] if floor is None else map(_described, (*floor.speaking, *floor.waiting))),
         ]
         return f"{self.name}: no answer within {ANSWER_S:.0f} s: {', '.join(facts)}"
+
+
+def _described(item: Utterance) -> str:
+    """What has the floor, or waits for it."""
+    whose = "of somebody's question" if item.answers else "of no open question"
+    item.note_heard()
+    return f"{item.agent} {whose}, heard {item.played_ms} ms, {len(item.held_by)} hold it"

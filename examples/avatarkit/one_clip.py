@@ -65,8 +65,8 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=45.0, help="seconds")
     try:
         asyncio.run(run(parser.parse_args()))
-    except (AvatarSDKError, TimeoutError) as error:
-        raise SystemExit(f"no animation: {error!s}") from error
+    except (AvatarSDKError, OSError, ValueError) as error:
+        raise SystemExit(f"no animation: {str(error) or 'it did not come in time'}") from error
 
 
 if __name__ == "__main__":

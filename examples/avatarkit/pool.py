@@ -44,7 +44,10 @@ async def run(options: argparse.Namespace) -> int:
         }
 
     pool = AvatarConnectionPool(options.size, config, session_ttl_minutes=60)
-    await pool.initialize()
+    try:
+        await pool.initialize()
+    except RuntimeError as error:
+        raise SystemExit(f"{error}: {error.__cause__}") from error
     print(f"{pool.total_count} connections")
     sound = await asyncio.to_thread(murmur, options.seconds, SAMPLE_RATE)
     failures = 0

@@ -49,4 +49,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(run(arguments())))
+    try:
+        sys.exit(asyncio.run(run(arguments())))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -23,6 +23,8 @@ _log = logging.getLogger("salon.app.call_records")
 
 QUEUE_BOUND: Final = 1000
 RETRY_AFTER_S: Final = (1.0, 5.0, 25.0)
+ENOUGH_WAIT: Final = QUEUE_BOUND // 2
+"""With so many waiting for a goal that is not there, they go to the spool untried."""
 CLOSE_TIMEOUT_S: Final = 5.0
 
 
@@ -66,6 +68,9 @@ class CallRecordQueue:
         self._again = TaskScope("call records again")
         self._closing = False
         self._closed = False
+        self._down = False
+        """The record before this one was put aside: the next is tried once, so that a goal that is
+        not there for long does not let the queue run over."""
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -115,13 +120,18 @@ class CallRecordQueue:
             await self._changed.wait()
 
     async def _hand_out(self, call: EndedCall) -> None:
+        if self._down and len(self._queue) > ENOUGH_WAIT:
+            await self._put_aside(call, "the goal is not there")
+            return
         if call.media or call.events is not None:
             await self._settled()
         for wait in (*RETRY_AFTER_S, None):
             try:
                 await self._sink.put(call)
             except SinkError as error:
-                if wait is None or not error.retryable or self._closing:
+                hurry = self._down or self._closing
+                if wait is None or not error.retryable or hurry:
+                    self._down = error.retryable and self._spool is not None
                     await self._put_aside(call, str(error))
                     return
                 _log.warning("record of call %s: %s; again in %g s", call.id, error, wait)
@@ -131,6 +141,7 @@ class CallRecordQueue:
                 await self._put_aside(call, "internal failure")
                 return
             else:
+                self._down = False
                 self.written += 1
                 return
 

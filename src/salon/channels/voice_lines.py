@@ -317,6 +317,8 @@ class VoiceLines:
         line = self._lines.get(session.id)
         if line is None:
             self.unbound_frames += 1
+            if not _is_sound(frame):
+                self._refuse(session, frame)
             return
         if self._max_frames is not None and not self._allowed(line, self._max_frames):
             line.dropped += 1
@@ -460,3 +462,8 @@ class VoiceLines:
             recording_id=result.id,
             duration_s=result.duration_seconds,
         )
+
+
+def _is_sound(frame: object) -> bool:
+    """Whether a backend may give this: a frame, or bytes that hold whole samples."""
+    return isinstance(frame, AudioFrame) or (isinstance(frame, bytes) and len(frame) % 2 == 0)

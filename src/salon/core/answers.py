@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -180,30 +181,65 @@ class Answers:
             context,
             lambda: self._readers(announced, made),
         )
-        with self._changes.watched(announced.room_id, tee.look_again):
-            result = await tee.run(output.response_stream)
-        if result.error is not None:
-            span.record_error(result.error)
-        span.set_attribute("llm.answered", bool(result.text.strip()))
-        span.end()  # what follows comes of it, but generates nothing
-        metadata = {**output.response_metadata, **result.metadata}
-        if result.error is not None:
-            metadata["error"] = _words(result.error)
-        committed = Committed(None)
-        if result.text.strip():
-            answer = altered(
-                announced, {"content": TextContent(body=result.text), "metadata": metadata}
-            )
-            committed = await self._reenter(
-                answer, root, context, announced=announced, streamed=frozenset(tee.taken)
-            )
-        left = [sink for sink in tee.chosen if sink[1].channel_id in tee.taken - committed.targets]
-        await self._not_stored(announced, left, result)
+        with self._told_at_least(tee, trigger, channel.channel_id):
+            with self._changes.watched(announced.room_id, tee.look_again):
+                result = await tee.run(output.response_stream)
+            if result.error is not None:
+                span.record_error(result.error)
+            span.set_attribute("llm.answered", bool(result.text.strip()))
+            span.end()  # what follows comes of it, but generates nothing
+            metadata = {**output.response_metadata, **result.metadata}
+            if result.error is not None:
+                metadata["error"] = _words(result.error)
+            committed = Committed(None)
+            if result.text.strip():
+                answer = altered(
+                    announced, {"content": TextContent(body=result.text), "metadata": metadata}
+                )
+                committed = await self._reenter(
+                    answer, root, context, announced=announced, streamed=frozenset(tee.taken)
+                )
+            left = [
+                sink for sink in tee.chosen if sink[1].channel_id in tee.taken - committed.targets
+            ]
+            await self._not_stored(announced, left, result)
         if result.error is None:
             return
         if committed.event is None or not isinstance(result.error, Exception):
             raise result.error
         await self._failed(trigger, channel.channel_id, context, result.error, root, begun=True)
+
+    @contextmanager
+    def _told_at_least(self, tee: StreamTee, trigger: RoomEvent, channel_id: str) -> Iterator[None]:
+        """An answer that broke off is known to have failed while what there is of it is still
+        played and stored: if the room ends in that time, the failure is told all the same."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            ended = current is not None and current.cancelling() > 0
+            if ended and isinstance(tee.failure, Exception):
+                self._tell(trigger, channel_id, tee.failure)
+            raise
+
+    def _tell(self, event: RoomEvent, channel_id: str, error: Exception) -> None:
+        """Those who look after agents learn of every failure, even if the room is gone."""
+        _log.error(
+            "agent %s failed in room %s",
+            channel_id,
+            event.room_id,
+            exc_info=error,
+            extra={"room_id": event.room_id, "event_id": event.id, "channel_id": channel_id},
+        )
+        self._framework.emit(
+            "agent_failed",
+            room_id=event.room_id,
+            channel_id=channel_id,
+            event_id=event.id,
+            error=_words(error),
+            error_type=type(error).__name__,
+            error_category=_category(error),
+        )
 
     async def _not_stored(
         self,
@@ -346,17 +382,11 @@ class Answers:
     ) -> None:
         """Say it where people see it; the room goes on (R142). `begun`: it broke off after words,
         which are stored, marked `failed`."""
-        _log.error(
-            "agent %s failed in room %s",
-            channel_id,
-            event.room_id,
-            exc_info=error,
-            extra={"room_id": event.room_id, "event_id": event.id, "channel_id": channel_id},
-        )
+        self._tell(event, channel_id, error)
         root.error = root.error or error
         made = context.room.created_at
         if await self._contexts.again(event.room_id, made) is None:
-            return  # nobody is there to be told
+            return  # nobody is there to be shown it
         what = "finish its answer" if begun else "answer"
         note = RoomEvent(
             room_id=event.room_id,

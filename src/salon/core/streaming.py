@@ -95,6 +95,8 @@ class StreamTee:
         self._cut = False
         self.taken: set[str] = set()
         """Channels that got the text live and wholly; the others get the stored event."""
+        self.failure: BaseException | None = None
+        """Why the answer broke off, even if `run` was cancelled after that."""
 
     def look_again(self) -> None:
         """The room has changed: no further word for those who may not have it any more."""
@@ -102,6 +104,11 @@ class StreamTee:
 
     async def run(self, stream: AsyncIterator[str]) -> StreamResult:
         """Run to the end of the answer and of its playback. Cancelling stops all of it."""
+        result = await self._run(stream)
+        self.failure = result.error
+        return result
+
+    async def _run(self, stream: AsyncIterator[str]) -> StreamResult:
         first = await self._first(stream)
         if first is None:
             return StreamResult("")
@@ -118,6 +125,9 @@ class StreamTee:
         }
         try:
             return await self._watch(reader, running)
+        except asyncio.CancelledError:
+            self.failure = _failure(reader) if reader.done() else None
+            raise
         finally:
             tasks: list[asyncio.Future[Any]] = [reader, *running]
             rest = [task for task in tasks if not task.done()]

@@ -13,11 +13,13 @@ import numpy as np
 
 from salon.base import MissingExtraError, PolicyError, SalonError, UrlPolicy, resolve_below
 from salon.gateway.sound_cache import SoundCache
-from salon.media import SAMPLE_RATE, MediaError, Samples, read_wav, resample
+from salon.media import SAMPLE_RATE, MediaError, Samples, read_wav
+from salon.media.resample import Resampler
 from salon.transport.addresses import resolve_checked
 
 MAX_BYTES = 32 * 1024 * 1024
 MAX_SECONDS = 1800
+_TOO_LONG = f"longer than {MAX_SECONDS} s"
 FETCH_TIMEOUT_S = 15.0
 MAX_REDIRECTS = 3
 _FORMATS = {
@@ -34,6 +36,12 @@ _FORMATS = {
 """How to read sound whose bytes may not tell what it is."""
 _RAW = {"mulaw": {"sample_rate": "8000"}, "alaw": {"sample_rate": "8000"}, "g722": {}}
 """Bytes that never tell, and what is to be known of them."""
+_CONTAINERS = (
+    "aac,ac3,aiff,alaw,amr,amrnb,amrwb,asf,au,avi,caf,eac3,flac,flv,g722,matroska,mov,mp3,mpeg,"
+    "mpegts,mulaw,ogg,tta,voc,w64,wav,wv"
+)
+"""What is taken apart, by the names of the library. Play lists and session descriptions are not
+among them: they name other files and addresses, which no policy would have been asked about."""
 _NAMED = {".mp3": "mp3", ".aac": "aac", ".ulaw": "mulaw", ".alaw": "alaw", ".g722": "g722"}
 
 
@@ -170,7 +178,9 @@ def _decode(data: bytes, hint: str | None = None) -> Samples:
             samples, rate = read_wav(data)
         except MediaError as error:
             raise SoundError(str(error)) from None
-        return resample(samples, rate, SAMPLE_RATE)
+        if len(samples) > MAX_SECONDS * rate:
+            raise SoundError(_TOO_LONG)
+        return _resampled(samples, rate)
     if hint in _RAW:
         return _by_container(data, hint)
     try:
@@ -181,6 +191,18 @@ def _decode(data: bytes, hint: str | None = None) -> Samples:
     return _by_container(data, hint)
 
 
+def _resampled(samples: Samples, rate: int) -> Samples:
+    """At 16 kHz. A second at a time: while a whole file is worked on at once, no other thread gets
+    its turn, and every call stands still."""
+    if rate == SAMPLE_RATE or not len(samples):
+        return samples
+    worker = Resampler(rate, SAMPLE_RATE)
+    delay = round(worker.delay_ms * SAMPLE_RATE / 1000)
+    parts = [worker.process(samples[at : at + rate]) for at in range(0, len(samples), rate)]
+    whole = np.concatenate([*parts, worker.flush()])
+    return whole[delay : delay - (-len(samples) * SAMPLE_RATE // rate)]
+
+
 def _by_container(data: bytes, format_name: str | None) -> Samples:
     try:
         import av
@@ -188,7 +210,7 @@ def _by_container(data: bytes, format_name: str | None) -> Samples:
         raise MissingExtraError("codecs", "playing other formats than WAV") from error
     parts: list[Samples] = []
     size = 0
-    options = _RAW.get(format_name or "", {})
+    options = {"format_whitelist": _CONTAINERS, **_RAW.get(format_name or "", {})}
     try:
         with av.open(io.BytesIO(data), "r", format=format_name, options=options) as container:
             resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
@@ -198,7 +220,7 @@ def _by_container(data: bytes, format_name: str | None) -> Samples:
                     parts.append(samples)
                     size += len(samples)
                 if size > MAX_SECONDS * SAMPLE_RATE:
-                    raise SoundError(f"longer than {MAX_SECONDS} s")
+                    raise SoundError(_TOO_LONG)
     except (av.FFmpegError, IndexError, ValueError) as error:
         raise SoundError(f"not a readable sound: {type(error).__name__}") from None
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int16)

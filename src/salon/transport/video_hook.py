@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from functools import cache
 from inspect import signature
-from typing import Any
+from typing import Any, Final
 
 from aiortc import RTCConfiguration, RTCPeerConnection
 from aiortc.rtcrtpparameters import RTCRtpReceiveParameters
@@ -23,6 +23,29 @@ from salon.transport.video_payload import depacketisers
 from salon.transport.video_reception import VideoFormats
 
 _log = logging.getLogger("salon.transport")
+
+_CONNECT: Final = "_RTCPeerConnection__connect"
+
+
+def take_connecting(pc: Any, failed: Callable[[Exception], None]) -> None:
+    """Have `failed` told of what ends aiortc's task that connects: nobody awaits that, and one that
+    is closed amid the handshake would be reported by the event loop."""
+    usual = getattr(pc, _CONNECT, None)
+    if usual is None:
+        return
+
+    async def connect() -> None:
+        try:
+            await usual()
+        except Exception as error:  # noqa: BLE001 - the edge of aiortc's task
+            failed(error)
+
+    pc.__dict__[_CONNECT] = connect
+
+
+def release_connecting(pc: Any) -> None:
+    """Undo `take_connecting`, which frees whoever it belongs to."""
+    pc.__dict__.pop(_CONNECT, None)
 
 
 def take_receiver(receiver: Any, begin: Callable[[Any], None]) -> None:
@@ -93,7 +116,7 @@ async def _probe() -> None:
         receiver = transceiver.receiver
         if list(signature(receiver.receive).parameters) != ["parameters"]:
             raise RuntimeError("a receiver is told other things than its parameters")
-        connect = vars(RTCPeerConnection)["_RTCPeerConnection__connect"]
+        connect = vars(RTCPeerConnection)[_CONNECT]
         if not {"receiver", "receive"} <= set(connect.__code__.co_names):
             raise RuntimeError("nobody tells a receiver to begin")
         if not isinstance(transceiver.sender._ssrc, int):

@@ -179,7 +179,13 @@ class VideoViewer:
         pc.on("track", self._track)
         pc.on("datachannel", self._channel)
         pc.on("connectionstatechange", self._connection_state)
+        video_hook.take_connecting(pc, self._not_connected)
         return pc
+
+    def _not_connected(self, error: Exception) -> None:
+        if not self._closing:
+            _log.warning("a viewer can't connect: %s", str(error) or type(error).__name__)
+            self._set_state("failed")
 
     async def _negotiate(self, step: Coroutine[Any, Any, None]) -> None:
         try:
@@ -375,6 +381,7 @@ class VideoViewer:
                 hook.release(connection)
             if pc is not None:
                 pc.remove_all_listeners()
+                video_hook.release_connecting(pc)
 
 
 _SERVERS = hook.SlowServers()

@@ -247,3 +247,67 @@ async def test_A92_an_unfinished_request_does_not_go_on_after_a_new_start() -> N
         after = await session.send_audio(b"\x01\x00", end=True)
         await session.close()
     assert before != after
+
+
+@pytest.mark.parametrize("answered", [False, True])
+async def test_A40_A92_close_ends_a_start_that_is_under_way(answered: bool) -> None:
+    told = Told()
+    async with scripted_server() as server, asyncio.timeout(LIMIT):
+        server.first = until_closed
+        session = make_session(server, **told.settings())
+        await session.init()
+        starting = asyncio.ensure_future(session.start())
+        if answered:
+            await soon(lambda: server.open)
+        else:
+            await asyncio.sleep(0)
+        await asyncio.gather(session.close(), session.close())
+        assert starting.done()
+        with pytest.raises(AvatarSDKError) as caught:
+            await starting
+        assert (caught.value.code, caught.value.phase) == (
+            "connectionClosed",
+            "websocket_handshake",
+        )
+        assert not session.connected
+        await soon(lambda: not server.open)
+        assert told.order == []
+        server.first = None
+        await session.start()
+        await session.close()
+    assert told.order == ["close"]
+
+
+async def test_A92_a_slow_close_spares_the_session_that_was_started_meanwhile() -> None:
+    told = Told()
+    released = asyncio.Event()
+
+    async def deaf(_: Socket) -> None:
+        await released.wait()
+
+    async with scripted_server() as server, asyncio.timeout(LIMIT):
+        server.script = deaf
+        session = make_session(server, **told.settings())
+        await session.init()
+        await session.start()
+        closing = asyncio.ensure_future(session.close())
+        await soon(lambda: not session.connected)
+        server.script = server.collect
+        await session.start()
+        first = await session.send_audio(b"\x01\x00")
+        released.set()
+        await closing
+        assert told.order == ["close"]
+        assert await session.send_audio(b"\x01\x00", end=True) == first
+        await session.close()
+    assert told.order == ["close", "close"]
+
+
+async def test_A89_numbers_may_be_of_any_kind() -> None:
+    async with scripted_server() as server:
+        session = make_session(server, sample_rate="24000", bitrate=32000.0)
+        await session.init()
+        await session.start()
+        await session.close()
+    configure = server.received[0].client_configure_session
+    assert (configure.sample_rate, configure.bitrate) == (24_000, 32_000)

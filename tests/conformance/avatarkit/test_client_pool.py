@@ -283,3 +283,14 @@ async def test_A109_a_collector_is_bounded() -> None:
     assert (len(collector.frames), collector.size) == (2, 8)
     with pytest.raises(BufferError):
         await collector.wait(LIMIT)
+
+
+async def test_A109_a_pool_is_initialized_once() -> None:
+    async with scripted_server() as server, asyncio.timeout(LIMIT):
+        server.script = answering
+        pool = pool_of(server, 2)
+        results = await asyncio.gather(pool.initialize(), pool.initialize(), return_exceptions=True)
+        assert [type(one) for one in results] == [type(None), RuntimeError]
+        assert server.open == 2
+        await pool.close()
+        await soon(lambda: not server.open)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from tests.conformance.avatarkit.scripted_server import (
     until_closed,
 )
 
-from salon.clients.avatarkit import AvatarSDKError
+from salon.clients.avatarkit import AvatarSDKError, new_avatar_session
 
 
 def sends(*data: bytes | str) -> Script:
@@ -260,3 +261,36 @@ async def test_A67_a_close_that_is_cancelled_has_told() -> None:
             assert not session.connected
         released.set()
     assert told.order == ["close"]
+
+
+async def test_A67_close_in_a_task_that_was_cancelled_lets_it_clean_up_to_the_end() -> None:
+    class Endless:
+        """A socket whose reader does not notice the end."""
+
+        async def close(self) -> None:
+            pass
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            await asyncio.Event().wait()
+            yield b""
+
+    told = Told()
+    session = new_avatar_session(**told.settings())
+    session._connection = Endless()  # type: ignore[assignment]
+    session._read_task = asyncio.create_task(session._read_loop())
+    began = asyncio.Event()
+
+    async def use() -> None:
+        try:
+            began.set()
+            await asyncio.Event().wait()
+        finally:
+            await session.close()
+            told.order.append("cleaned up")
+
+    using = asyncio.create_task(use())
+    await began.wait()
+    using.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await using
+    assert told.order == ["close", "cleaned up"]

@@ -249,3 +249,41 @@ async def test_A11_a_failed_init_leaves_nothing_to_start_with() -> None:
         with pytest.raises(ValueError, match=r"^Session not initialized$"):
             await session.start()
     assert not server.upgrades
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, "protocolError"), (401, "sessionTokenExpired")])
+async def test_A11_an_answer_without_end_is_not_read_to_its_end(status: int, code: str) -> None:
+    broken = asyncio.Event()
+
+    async def pour(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=status)
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(bytes(64 << 10))
+        except ConnectionError:
+            broken.set()
+        return response
+
+    async with scripted_server() as server, asyncio.timeout(LIMIT):
+        server.token = pour
+        with pytest.raises(SessionTokenError) as caught:
+            await make_session(server).init()
+        await broken.wait()
+    assert (caught.value.code, caught.value.http_status) == (code, status)
+    assert not caught.value.raw_body
+
+
+@pytest.mark.parametrize("charset", [None, "utf-8", "utf-16"])
+async def test_A2_a_token_in_any_content_type(charset: str | None) -> None:
+    async def give(_: web.Request) -> web.StreamResponse:
+        body = '{"sessionToken": "tok-2"}'.encode(charset or "utf-8")
+        return web.Response(body=body, content_type="text/plain", charset=charset)
+
+    async with scripted_server() as server:
+        server.token = give
+        session = make_session(server)
+        await session.init()
+        await session.start()
+        await session.close()
+    assert server.upgrades[0].headers["X-Session-Key"] == "tok-2"

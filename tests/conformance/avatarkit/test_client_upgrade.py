@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from typing import Any
 
@@ -273,3 +274,27 @@ async def test_A18_a_message_above_one_mebibyte_closes_with_1009() -> None:
         await soon(lambda: server.close_codes)
     assert server.close_codes == [1009]
     assert told.order == ["error", "close"]
+
+
+async def test_A23_a_token_that_is_no_header_is_not_in_the_error() -> None:
+    async with scripted_server() as server:
+        session = make_session(server)
+        session._session_token = "very-secret\r\nX-More: 1"
+        with pytest.raises(AvatarSDKError) as caught:
+            await session.start()
+    assert caught.value.code == "connectionFailed"
+    assert "very-secret" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("use_query_auth", [False, True])
+async def test_A15_secrets_are_not_logged(
+    caplog: pytest.LogCaptureFixture, use_query_auth: bool
+) -> None:
+    async with scripted_server() as server:
+        with caplog.at_level(logging.DEBUG):
+            session = await initialized(server, use_query_auth=use_query_auth)
+            await session.start()
+            await session.close()
+    said = [one.getMessage() for one in caplog.records if one.name != "aiohttp.access"]
+    assert not [line for line in said if "tok-1" in line or "key-1" in line]

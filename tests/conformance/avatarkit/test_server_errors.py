@@ -198,7 +198,9 @@ def test_A102_credentials_of_livekit() -> None:
     started(egress_type=pb.EGRESS_TYPE_LIVEKIT, livekit_egress=room())
 
 
-@pytest.mark.parametrize("token", ["t", "a.b.c", "e30.e30.", "W10.W10.c2ln"])
+@pytest.mark.parametrize(
+    "token", ["t", "a.b.c", "e30.e30.", "W10.W10.c2ln", f"{'W1tb' * 9000}.e30.c2ln"]
+)
 def test_A102_a_token_that_is_none(token: str) -> None:
     assert livekit(api_token=token) == (
         16,

@@ -26,11 +26,13 @@ from salon.testing.avatar import (
     Close,
     Drop,
     HttpFault,
+    Send,
     SendText,
     console_body,
     upgrade_error,
     upgrade_rows,
 )
+from salon.testing.avatar import stand_in as driver
 from salon.testing.avatar.animation import decode
 from salon.testing.clock import EPOCH, VirtualClock
 
@@ -376,3 +378,40 @@ async def test_A63_going_away() -> None:
     with pytest.raises(websockets.ConnectionClosed):
         await connection.recv()
     assert connection.close_code == 1001
+
+
+@real
+async def test_A5_a_body_that_is_too_deep_is_refused() -> None:
+    async with AvatarStandIn() as stand_in:
+        status, said = await post(f"{stand_in.console_url}/session-tokens", b"[" * 60_000)
+        assert (status, said["errors"][0]["code"]) == (400, "INVALID_ARGUMENT")
+
+
+def test_A63_a_client_that_does_not_read_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(driver, "CLOSE_TIMEOUT_S", 0.2)
+
+    @real
+    async def run() -> None:
+        stand_in = AvatarStandIn()
+        await stand_in.start()
+        deaf = await confirmed(stand_in)
+        reading = await confirmed(stand_in)
+        connection_id = stand_in.records[0].connection_id
+        pouring = asyncio.ensure_future(
+            stand_in.inject(*[Send(bytes(1 << 20))] * 64, connection_id=connection_id)
+        )
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(pouring), 0.5)
+        async with asyncio.timeout(10):
+            await stand_in.close()
+            await pouring
+            with pytest.raises(websockets.ConnectionClosedOK) as closed:
+                await reading.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1001
+        assert stand_in.live == 0
+        deaf.transport.abort()
+
+    run()

@@ -145,6 +145,9 @@ async def test_O7_without_a_key_nothing_is_sent(service: Service, key: str) -> N
         ({}, 3540),
         ({"expires_in": "soon"}, 3540),
         ({"expires_in": True}, 3540),
+        ({"expires_in": float("inf")}, 3540),
+        ({"expires_in": float("nan")}, 3540),
+        ({"expires_in": 10**400}, 3540),
         ({"expires_in": 90.5}, 30.5),
     ],
 )
@@ -456,24 +459,26 @@ async def test_O19_a_grant_needs_id_and_address(service: Service, body: Any) -> 
 
 
 @pytest.mark.parametrize(
-    ("given", "capable"),
+    ("given", "capable", "stated"),
     [
-        ({"image_to_video": True}, True),
-        ({"image_to_video": False}, False),
-        ({"image_to_video": 1}, False),
-        ({"image_to_video": "true"}, False),
-        ({}, False),
-        (None, False),
-        ("image_to_video", False),
+        ({"image_to_video": True}, True, True),
+        ({"image_to_video": False}, False, True),
+        ({"image_to_video": 1}, False, False),
+        ({"image_to_video": "true"}, False, False),
+        ({}, False, False),
+        (None, False, False),
+        ("image_to_video", False, False),
     ],
 )
 async def test_O20_capabilities_that_say_nothing_clear_count_as_none(
-    service: Service, given: Any, capable: bool
+    service: Service, given: Any, capable: bool, stated: bool
 ) -> None:
     reply = {**GRANT, "capabilities": given, "streamer_id": "x", "model": "y", "region": "z"}
     service.on("POST", "/sessions/request", Answer(201, reply))
     async with broker(service) as made:
-        assert (await made.request_session()).capabilities.image_to_video is capable
+        found = (await made.request_session()).capabilities
+    assert found.image_to_video is capable
+    assert found.stated is stated
 
 
 @pytest.mark.parametrize(

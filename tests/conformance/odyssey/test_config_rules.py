@@ -291,6 +291,16 @@ def test_O101_the_session_id_given_is_ignored() -> None:
     assert ClientCredentials.from_dict({**whole, "session_id": "other"}).session_id == "s"
 
 
+@pytest.mark.parametrize("said", [None, {}, {"image_to_video": "yes"}, []])
+def test_O101_O20_credentials_state_no_capabilities_that_nobody_stated(said: Any) -> None:
+    unknown = StreamerCapabilities.from_dict(said)
+    made = ClientCredentials("ws://h", jwt({"session_id": "s-1"}), 60, unknown)
+    assert unknown == StreamerCapabilities(image_to_video=False)
+    assert "capabilities" not in made.to_dict()
+    denied = ClientCredentials("ws://h", jwt({"session_id": "s-1"}), 60, StreamerCapabilities())
+    assert denied.to_dict()["capabilities"] == {"image_to_video": False}
+
+
 def test_O102_capabilities_go_to_json_and_back() -> None:
     assert StreamerCapabilities().to_dict() == {"image_to_video": False}
     able = StreamerCapabilities(image_to_video=True)

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.conformance.odyssey.witness import Witness, connected, tasks_of_others
+from tests.conformance.odyssey.witness import LIMIT_S, Witness, connected, tasks_of_others
 
 from salon.clients.odyssey import (
     AdvancedConfig,
@@ -242,6 +242,24 @@ async def test_O63_D13_nothing_at_all_is_left_in_the_clients_loop() -> None:
     async with OdysseyStandIn() as server:
         left = await asyncio.to_thread(asyncio.run, _alone(server.url, API_KEY))
     assert left == set()
+
+
+async def test_O63_D1_a_disconnect_that_is_cancelled_tells_everybody_all_the_same() -> None:
+    witness = Witness()
+    async with OdysseyStandIn() as server, connected(server, witness) as (client, _):
+        events = client.events()
+        leaving = asyncio.ensure_future(client.disconnect())
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        assert leaving.cancelled()
+        async with asyncio.timeout(LIMIT_S):
+            told = [event.name async for event in events]
+        assert told == ["status_change", "disconnected"]
+        assert witness.statuses[-1] == ("disconnected", None)
+        assert witness.of("disconnected") == [()]
+        await client.disconnect()
+        assert witness.of("disconnected") == [()]
 
 
 async def test_O63_disconnect_from_within_a_callback() -> None:

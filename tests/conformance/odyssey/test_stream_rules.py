@@ -23,6 +23,7 @@ from salon.clients.odyssey import (
 )
 from salon.testing.odyssey import (
     API_KEY,
+    HttpFault,
     MessageFault,
     OdysseyStandIn,
     StandInSettings,
@@ -248,6 +249,31 @@ async def test_O70_D14_a_picture_for_a_streamer_that_takes_none() -> None:
             await client.start_stream("a dog", image=PNG)
         assert theirs.heard == []
         assert await client.start_stream("a dog")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        HttpFault(without=("capabilities",)),
+        HttpFault(fields={"capabilities": "none"}),
+        HttpFault(fields={"capabilities": {"image_to_video": 0}}),
+    ],
+)
+@pytest.mark.parametrize("able", [True, False])
+async def test_O20_D14_where_nobody_said_it_the_streamer_decides(
+    fault: HttpFault, able: bool
+) -> None:
+    async with OdysseyStandIn(StandInSettings(image_to_video=able)) as server:
+        server.faults.http("sessions.request", fault)
+        async with connected(server) as (client, theirs):
+            assert client.capabilities is not None
+            assert client.capabilities.image_to_video is False
+            if able:
+                assert await client.start_stream("a dog", image=PNG)
+            else:
+                with pytest.raises(OdysseyStreamError, match="image_not_supported"):
+                    await client.start_stream("a dog", image=PNG)
+            assert len(theirs.heard) == 1
 
 
 async def test_O65_what_is_no_image_is_refused_before_anything_is_sent() -> None:

@@ -480,6 +480,52 @@ async def test_what_fails_is_tried_again_and_then_put_aside(tmp_path: Path) -> N
     assert json.loads(file.read_text("utf-8"))["callId"] == "b"
 
 
+async def test_G218_a_goal_that_is_away_for_long_does_not_fill_the_queue(tmp_path: Path) -> None:
+    later = SinkError("later")
+    clock, sink = Hasty(), Fussy(*[later] * 6)
+    queue = CallRecordQueue(sink, spool=LocalSink(tmp_path), clock=clock)
+    for call_id in "abcd":
+        queue.put(session(ended(call_id)))
+    await queue.start()
+    while queue.written + queue.spooled < 4:
+        await asyncio.sleep(0.001)
+    assert clock.waits == [1.0, 5.0, 25.0]  # only the first is waited for
+    assert sink.taken == ["d"]
+    assert (queue.spooled, queue.dropped) == (3, 0)
+    await queue.close()
+
+
+async def test_G218_with_many_waiting_a_goal_that_is_away_is_not_asked_about_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "ENOUGH_WAIT", 2)
+    later = SinkError("later")
+    clock, sink = Hasty(), Fussy(*[later] * 4)
+    queue = CallRecordQueue(sink, spool=LocalSink(tmp_path), clock=clock)
+    for number in range(6):
+        queue.put(session(ended(str(number))))
+    await queue.start()
+    while queue.written + queue.spooled < 6:
+        await asyncio.sleep(0.001)
+    assert sink.taken == ["4", "5"]
+    assert (queue.spooled, queue.dropped) == (4, 0)
+    await queue.close()
+
+
+async def test_G218_without_a_spool_each_record_is_tried_again() -> None:
+    later = SinkError("later")
+    clock, sink = Hasty(), Fussy(*[later] * 5)
+    queue = CallRecordQueue(sink, clock=clock)
+    for call_id in "ab":
+        queue.put(session(ended(call_id)))
+    await queue.start()
+    while queue.written + queue.dropped < 2:
+        await asyncio.sleep(0.001)
+    assert sink.taken == ["b"]
+    assert clock.waits == [1.0, 5.0, 25.0, 1.0]
+    await queue.close()
+
+
 @pytest.mark.parametrize("error", [SinkError("never", retryable=False), ValueError("broken")])
 async def test_what_will_never_be_taken_is_put_aside_at_once(
     tmp_path: Path, error: Exception

@@ -13,7 +13,7 @@ from tests.conformance.voice.stage import stage
 
 from salon.channels.voice_modes import STUCK_S, ContinuousEar
 from salon.core.ports.ai import AIContext, AIProvider, TextDelta
-from salon.media.frame import Samples
+from salon.media.frame import AudioFrame, Samples
 from salon.models import HookTrigger
 from salon.testing import scripted_engine, virtual_time
 from salon.voice.events import MediaEvent, RecognitionFailed
@@ -112,6 +112,18 @@ async def test_what_a_backend_gives_in_place_of_sound_is_counted_told_and_left_o
         "int, not an AudioFrame (2 so far)",
         "3 bytes, not an AudioFrame (4 so far)",
     ]
+
+
+@virtual_time
+async def test_what_is_no_sound_is_counted_even_of_a_session_that_has_left() -> None:
+    async with stage(transcripts=["tell me"], answers=["ok"]) as room:
+        lines = room.channel._lines
+        room.channel.unbind_session(room.session)
+        before = lines.unbound_frames
+        given: list[Any] = [17, b"\x01\x00\x02", b"\x01\x00", AudioFrame(bytes(640))]
+        for frame in given:
+            await room.backend.simulate_audio_received(room.session, frame)
+        assert (lines.unbound_frames - before, lines.refused_frames) == (4, 2)
 
 
 class Stuck(STTProvider):

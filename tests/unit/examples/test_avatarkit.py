@@ -121,3 +121,10 @@ async def test_A111_http_service(stand_in: AvatarStandIn) -> None:
         program.terminate()
         async with asyncio.timeout(LIMIT):
             await program.communicate()
+
+
+async def test_a_pool_that_fails_says_why(stand_in: AvatarStandIn) -> None:
+    status, _, errors = await run(stand_in, "pool.py", "--size", "2", AVATAR_API_KEY="wrong")
+    assert status == 1
+    assert "API key is unknown" in errors
+    assert "Traceback" not in errors

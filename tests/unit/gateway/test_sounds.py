@@ -8,6 +8,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 import wave
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -137,6 +138,42 @@ def test_a_sound_that_is_too_long_is_refused(
     (tmp_path / "song").write_bytes(encoded("flac", "flac", 16_000))
     monkeypatch.setattr(sounds, "MAX_SECONDS", 0.1)
     assert "longer" in refused(SoundLoader(roots=(tmp_path,)), "song")
+
+
+def test_G80_a_short_file_of_a_long_sound_is_refused(tmp_path: Path) -> None:
+    """Two megabytes at 1 kHz are half an hour and more; at 16 kHz they would fill the memory."""
+    count = (sounds.MAX_SECONDS + 1) * 1000
+    with wave.open(str(tmp_path / "slow.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(1)
+        file.setframerate(1000)
+        file.writeframes(bytes(count))
+    assert "longer" in refused(SoundLoader(roots=(tmp_path,)), "slow.wav")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"ffconcat version 1.0\nfile other.wav\n",
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nother.wav\n#EXT-X-ENDLIST\n",
+        b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+        b"m=audio 9 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n",
+    ],
+    ids=["list of files", "play list", "session description"],
+)
+@pytest.mark.parametrize("name", ["list", "list.mp3"])
+def test_G80_a_sound_names_no_other_file_or_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, name: str
+) -> None:
+    """The policy is asked about what the call names, so nothing else is opened."""
+    media = tmp_path / "media"
+    media.mkdir()
+    (media / name).write_bytes(content)
+    write_wav(tmp_path / "other.wav", SOUND, 16_000)
+    monkeypatch.chdir(tmp_path)
+    started = time.monotonic()
+    assert "not a readable sound" in refused(SoundLoader(roots=(media,)), name)
+    assert time.monotonic() - started < 5  # a session description is listened to for ten seconds
 
 
 @pytest.mark.parametrize(("module", "name"), [("av", "song.mp3"), ("httpx", "http://h/x.wav")])

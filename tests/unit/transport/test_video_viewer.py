@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import re
 import threading
@@ -500,6 +501,30 @@ async def test_close_leaves_no_task_and_no_thread(pair: Pair) -> None:
     unused = VideoViewer()
     await unused.close()
     assert unused.state == "closed"
+
+
+async def test_closing_amid_the_handshake_is_no_error_of_the_event_loop(pair: Pair) -> None:
+    said: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    for turns in range(6):
+        streamer, viewer = Streamer(), VideoViewer()
+        pair._open += [streamer, viewer]
+        accepting = asyncio.ensure_future(
+            streamer.accept(await viewer.answer(await streamer.offer()))
+        )
+        async with asyncio.timeout(TIMEOUT_S):
+            pc = viewer._pc
+            assert pc is not None
+            assert pc.sctp is not None
+            while pc.sctp.transport.state != "connecting":
+                await asyncio.sleep(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await viewer.close()
+        await accepting
+        await streamer.close()
+    gc.collect()
+    assert said == []
 
 
 async def test_closing_amid_the_answer_is_said_and_leaves_nothing(pair: Pair) -> None:

@@ -32,7 +32,7 @@ from salon.clients.avatarkit.errors import (
     AvatarSDKErrorCode,
     SessionTokenError,
 )
-from salon.clients.avatarkit.failures import connection_failed
+from salon.clients.avatarkit.failures import connection_closed, connection_failed, session_closed
 from salon.clients.avatarkit.logid import generate_log_id
 from salon.clients.avatarkit.session_config import SessionConfig
 from salon.clients.avatarkit.session_core import (
@@ -59,6 +59,8 @@ HANDSHAKE_SECONDS: Final = 10.0
 """How long a server may take to confirm a session (A38)."""
 TOKEN_SECONDS: Final = 20.0
 """How long the console may take to answer (A10)."""
+MAX_ANSWER_BYTES: Final = 1 << 20
+"""More of the console's answer is not read."""
 
 # Programs set this logger's level by its name (A95).
 _log = logging.getLogger("avatarkit.avatar_session")
@@ -95,7 +97,7 @@ class AvatarSession:
         self._connection: Socket | None = None
         """Open and confirmed; while there is one, `on_close` is due."""
         self._read_task: asyncio.Task[None] | None = None
-        self._starting = False
+        self._starting: _Starting | None = None
 
     @property
     def config(self) -> SessionConfig:
@@ -120,7 +122,7 @@ class AvatarSession:
         self._session_token = token_from(status, body)
 
     async def _post(self, request: TokenRequest) -> tuple[int, str]:
-        """Status and body; an unreadable body counts as none."""
+        """Status and body; an unreadable or endless body counts as none."""
         try:
             async with (
                 asyncio.timeout(self._token_timeout),
@@ -133,10 +135,7 @@ class AvatarSession:
                     allow_redirects=False,
                 ) as response,
             ):
-                try:
-                    return response.status, await response.text()
-                except (UnicodeDecodeError, LookupError):
-                    return response.status, ""
+                return response.status, await _text_of(response)
         except TimeoutError as error:
             raise _token_failure("Timed out while creating session token") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -146,17 +145,21 @@ class AvatarSession:
         """Connect and configure the session; its connection's id.
 
         `ValueError` for a wrong call (A16, A34), `AvatarSDKError` when the service refuses (A23,
-        A39) or does not confirm in time. A failed start calls no callback, leaves no socket open
-        and may be tried again (A40).
+        A39), does not confirm in time, or when `close` is called meanwhile. A failed start calls
+        no callback, leaves no socket open and may be tried again (A40).
         """
-        if self._connection is not None or self._starting:
+        if self._connection is not None or self._starting is not None:
             raise ValueError("Session already started")
         to = opening(self._config, self._session_token)
-        self._starting = True
+        self._starting = starting = _Starting()
         try:
-            return await self._connect(to)
+            async with starting.limit:
+                return await self._connect(to)
+        except TimeoutError:
+            raise session_closed() from None
         finally:
-            self._starting = False
+            self._starting = None
+            starting.over.set()
 
     async def _connect(self, to: Opening) -> str:
         configure = configure_message(self._config)
@@ -166,8 +169,7 @@ class AvatarSession:
         except BaseException:
             await close_socket(socket, REFUSED_CLOSE_SECONDS)
             raise
-        self._requests.forget()
-        self._encoder = None
+        self._forget()
         self._connection = socket
         self._read_task = asyncio.create_task(self._read_loop())
         return connection_id
@@ -205,6 +207,8 @@ class AvatarSession:
         encoder, stream = self._encoder, None
         if encoder is not None:
             sound, stream = await encoder.encode(sound, end)
+            if self._connection is not connection:
+                raise connection_closed(None, None, phase=PHASE_SEND, req_id=req_id)
             if self._requests.current != req_id or not (sound or end):
                 # Interrupted while it was encoded, or no page is full yet.
                 return req_id
@@ -232,9 +236,14 @@ class AvatarSession:
 
     async def close(self) -> None:
         """End the session; harmless when none runs. `on_close` has been called when it returns,
-        also if it was cancelled. A peer that does not answer is given up after 11 s."""
+        also if it was cancelled. A peer that does not answer is given up after 11 s. A `start`
+        that is under way fails."""
+        if self._starting is not None:
+            await self._starting.give_up()
         reader, self._read_task = self._read_task, None
-        connection, self._connection = self._connection, None
+        connection = self._connection
+        # At once: who starts anew while the peer is slow to close has requests of its own.
+        self._forget()
         try:
             # The reader goes on, and drops what it reads: a peer that sends faster than it is read
             # could not get its Close frame through otherwise.
@@ -274,7 +283,7 @@ class AvatarSession:
                 await close_socket(connection, REFUSED_CLOSE_SECONDS)
         finally:
             if self._connection is connection:
-                self._connection = None
+                self._forget()
                 self._ended()
 
     async def _handle_binary_message(self, payload: bytes) -> None:
@@ -288,10 +297,13 @@ class AvatarSession:
             case Failure(error):
                 self._tell_error(error)
 
-    def _ended(self) -> None:
-        """The connection is gone: what was unfinished is forgotten (A92)."""
+    def _forget(self) -> None:
+        """No connection, and nothing unfinished (A92)."""
+        self._connection = None
         self._requests.forget()
         self._encoder = None
+
+    def _ended(self) -> None:
         try:
             self._config.on_close()
         except RAISED:
@@ -325,14 +337,45 @@ def new_avatar_session(
     return AvatarSession(config, token_timeout=token_timeout, handshake_timeout=handshake_timeout)
 
 
+class _Starting:
+    """A `start` under way, and how to end it early."""
+
+    def __init__(self) -> None:
+        self.limit = asyncio.timeout(None)
+        self.over = asyncio.Event()
+
+    async def give_up(self) -> None:
+        """Make it fail, and wait until it has."""
+        if not self.limit.expired():
+            self.limit.reschedule(asyncio.get_running_loop().time())
+        await self.over.wait()
+
+
+async def _text_of(response: Any) -> str:
+    """The body as text; empty if it is none or longer than `MAX_ANSWER_BYTES`."""
+    try:
+        if not isinstance(response, aiohttp.ClientResponse):
+            return str(await response.text())  # tests put in one of their own (A95)
+        body = bytearray()
+        async for piece in response.content.iter_any():
+            body += piece
+            if len(body) > MAX_ANSWER_BYTES:
+                return ""
+        return body.decode(response.charset or "utf-8")
+    except (UnicodeDecodeError, LookupError):
+        return ""
+
+
 async def _end(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait for its end; our own cancellation rises."""
+    """Cancel a task and wait for its end; our own cancellation rises. One that came before, and
+    that the caller is cleaning up after, does not."""
+    current = asyncio.current_task()
+    before = 0 if current is None else current.cancelling()
     task.cancel()
     try:
         await task
     except asyncio.CancelledError:
-        current = asyncio.current_task()
-        if current is not None and current.cancelling():
+        if current is not None and current.cancelling() > before:
             raise
 
 

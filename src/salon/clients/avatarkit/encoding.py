@@ -30,28 +30,32 @@ class RequestEncoder:
                 'avatarkit[opus], or a system libopus and "salon[avatarkit,voice]"'
             ) from error
         self._check_aligned = check_aligned
+        rate = int(config.sample_rate)
         self._encoder: OggOpusStreamEncoder = OggOpusStreamEncoder(
-            sample_rate=config.sample_rate,
-            bitrate=config.bitrate,
-            frame_duration_ms=settings.frame_duration_ms,
+            sample_rate=rate,
+            bitrate=int(config.bitrate),
+            frame_duration_ms=int(settings.frame_duration_ms),
             application=settings.application,
             collect_encoded_output=config.on_encoded_audio is not None,
         )
         # Whole samples; a slice takes some milliseconds to encode.
-        self._slice = config.sample_rate // _SLICES_PER_SECOND * 2
+        self._slice = rate // _SLICES_PER_SECOND * 2
+        self._pages = bytearray()
 
     async def encode(self, pcm: bytes, end: bool) -> tuple[bytes, bytes | None]:
         """What to send of this sound, and the whole stream once it is complete; other tasks run
-        in between. `ValueError` for half a sample, before anything is encoded."""
+        in between. `ValueError` for half a sample, before anything is encoded. Cancelled, it has
+        taken the sound so far, and its pages go out with the next: the stream stays whole."""
         self._check_aligned(pcm)
-        out = bytearray()
         at = 0
         while len(pcm) - at > self._slice:
-            out += self._encoder.encode(pcm[at : at + self._slice], end=False).payload
+            self._pages += self._encoder.encode(pcm[at : at + self._slice], end=False).payload
             at += self._slice
             await asyncio.sleep(0)
         last = self._encoder.encode(pcm[at:], end=end)
-        return bytes(out) + last.payload, last.completed_stream
+        out = bytes(self._pages) + last.payload
+        self._pages.clear()
+        return out, last.completed_stream
 
 
 def request_encoder(config: SessionConfig) -> RequestEncoder | None:

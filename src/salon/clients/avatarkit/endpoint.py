@@ -10,6 +10,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from salon.clients.avatarkit.session_config import SessionConfig
 
 INGRESS_WEBSOCKET_PATH: Final = "/websocket"
+TOKEN_HEADER: Final = "X-Session-Key"
 _SCHEMES: Final = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 
 
@@ -47,7 +48,7 @@ def opening(config: SessionConfig, token: str | None) -> Opening:
     if config.use_query_auth:
         parameters |= {"appId": config.app_id, "sessionKey": token}
     else:
-        headers = {"X-App-ID": config.app_id, "X-Session-Key": token}
+        headers = {"X-App-ID": config.app_id, TOKEN_HEADER: token}
     path = base.path.rstrip("/") + INGRESS_WEBSOCKET_PATH
     query = "&".join(part for part in (base.query, urlencode(parameters)) if part)
     return Opening(urlunsplit((_SCHEMES[base.scheme], base.netloc, path, query, "")), headers)

@@ -177,6 +177,15 @@ def connection_closed(
     )
 
 
+def session_closed() -> AvatarSDKError:
+    """The caller closed the session before it was confirmed."""
+    return AvatarSDKError(
+        AvatarSDKErrorCode.connectionClosed,
+        "The session was closed while it was starting",
+        phase=PHASE_HANDSHAKE,
+    )
+
+
 def connection_failed(message: str, phase: str, *, req_id: str | None = None) -> AvatarSDKError:
     """The network failed without a word from the server."""
     return AvatarSDKError(AvatarSDKErrorCode.connectionFailed, message, phase=phase, req_id=req_id)

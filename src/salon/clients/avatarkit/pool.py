@@ -84,6 +84,7 @@ class AvatarConnectionPool:
         self._waiting: deque[asyncio.Future[PooledConnection]] = deque()
         self._served = 0
         self._replaced = 0
+        self._begun = False
         self._closed = False
 
     @property
@@ -119,8 +120,16 @@ class AvatarConnectionPool:
     async def initialize(self) -> None:
         """Connect all at once. Connections that fail are logged and left out; `RuntimeError` only
         if all did. Cancelled, it leaves none open."""
-        if self._closed or self._all_connections:
+        if self._closed or self._begun:
             raise RuntimeError("the pool is closed or initialized already")
+        self._begun = True
+        try:
+            await self._initialize()
+        except BaseException:
+            self._begun = False
+            raise
+
+    async def _initialize(self) -> None:
         opening = [asyncio.ensure_future(self._open()) for _ in range(self._size)]
         try:
             results = await asyncio.gather(*opening, return_exceptions=True)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import cache
 from typing import Any, Final, Protocol
 
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from salon.clients.avatarkit.endpoint import Opening
+from salon.clients.avatarkit.endpoint import TOKEN_HEADER, Opening
 from salon.clients.avatarkit.errors import PHASE_CONNECT, PHASE_RUNTIME, AvatarSDKError
 from salon.clients.avatarkit.failures import (
     connect_refused,
@@ -29,6 +30,9 @@ CLOSE_SECONDS: Final = 11.0
 """A little more than the library's own limit."""
 REFUSED_CLOSE_SECONDS: Final = 1.0
 """How long a server whose handshake failed gets to close in good order."""
+
+_library_log = logging.getLogger("avatarkit.websocket")
+_library_log.setLevel(logging.INFO)  # its debug records hold URL and headers, and so the token
 
 
 class Socket(Protocol):
@@ -50,11 +54,11 @@ async def open_socket(connector: Callable[..., Any], to: Opening) -> Socket:
     try:
         socket: Socket = await connect(to.url, **{_headers_name(connector): dict(to.headers)})
     except SOCKET_FAILURES as error:
+        # URL or headers hold the session token.
         if to.url in str(error):
-            # The URL may hold the session token.
-            raise connection_failed(
-                f"Failed to connect to websocket: {type(error).__name__}", PHASE_CONNECT
-            ) from None
+            raise _unsaid(error) from None
+        if to.headers.get(TOKEN_HEADER, to.url) in str(error):
+            raise _unsaid(error) from None
         raise _connect_error(error) from error
     return socket
 
@@ -72,15 +76,25 @@ def _headers_name(connector: Callable[..., Any]) -> str:
 @cache
 def _staying(connector: type) -> Callable[..., Any]:
     """The same, but it follows no redirect: the session token is for the address that the caller
-    named, and the library would hand it on to another one."""
+    named, and the library would hand it on to another one. Nor does it log the token."""
     if not hasattr(connector, "process_redirect"):
         return connector
 
     class Staying(connector):  # type: ignore[misc]  # the base depends on the release
+        def __init__(self, uri: str, **options: Any) -> None:
+            super().__init__(uri, logger=_library_log, **options)
+
         def process_redirect(self, exc: Exception) -> Exception:
             return exc
 
     return Staying
+
+
+def _unsaid(error: BaseException) -> AvatarSDKError:
+    """Only what kind of error it is."""
+    return connection_failed(
+        f"Failed to connect to websocket: {type(error).__name__}", PHASE_CONNECT
+    )
 
 
 def _connect_error(error: BaseException) -> AvatarSDKError:

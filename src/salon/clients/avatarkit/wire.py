@@ -32,8 +32,8 @@ def decode(payload: bytes) -> pb.Message:
 def configure_message(config: SessionConfig) -> bytes:
     """First message of a session (A33)."""
     configure = pb.ClientConfigureSession(
-        sample_rate=config.sample_rate,
-        bitrate=config.bitrate,
+        sample_rate=int(config.sample_rate),
+        bitrate=int(config.bitrate),
         audio_format=_FORMATS[AudioFormat(config.audio_format)],
         transport_compression=pb.TRANSPORT_COMPRESSION_NONE,
     )

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 
 import aiohttp
 
+from salon.base import redact_text
 from salon.clients.odyssey.errors import InvalidReplyError
 from salon.clients.odyssey.replies import read_body
 from salon.transport.packets import IceServer
@@ -92,7 +93,8 @@ async def ice_servers(
                 raise InvalidReplyError(f"status {reply.status}", status=reply.status)
             found = parse_ice_servers(json.loads(await read_body(reply, _MAX_CONFIG)))
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError, RecursionError) as error:
-        _log.warning("[Signaling] no ICE servers from %s, using public STUN: %s", url, error)
+        text = "[Signaling] no ICE servers from %s, using public STUN: %s"
+        _log.warning(text, redact_text(url), error)
         return FALLBACK_ICE_SERVERS
     return found
 

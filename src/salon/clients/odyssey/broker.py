@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -402,5 +403,10 @@ def _object(reply: Reply) -> Mapping[str, Any]:
 
 
 def _seconds(value: object, otherwise: int) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number else otherwise  # type: ignore[arg-type]
+    """A time that is a number and no infinity; JSON readers take those too."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return otherwise
+    try:
+        return float(value) if math.isfinite(value) else otherwise
+    except OverflowError:
+        return otherwise

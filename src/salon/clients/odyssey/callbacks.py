@@ -76,9 +76,7 @@ class _Lane:
         try:
             await work()
         except RAISED as error:  # the program's code: the lane goes on
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
-                raise
+            _unless_cancelled(error)
             self._failed(self._name, error)
 
 
@@ -170,7 +168,8 @@ class Callbacks:
     async def _guarded(self, work: Awaitable[Any]) -> None:
         try:
             await work
-        except Exception as error:  # noqa: BLE001 - the program's code; nobody is left to be told
+        except RAISED as error:  # the program's code; nobody is left to be told
+            _unless_cancelled(error)
             self._log_failure("error", error)
 
     def _report(self, name: str, error: BaseException) -> None:
@@ -183,6 +182,13 @@ class Callbacks:
 
     def _log_failure(self, name: str, error: BaseException) -> None:
         self._log.error("on_%s failed: %r", name, error)
+
+
+def _unless_cancelled(error: BaseException) -> None:
+    """Raise the cancellation of this task again; any other is the program's."""
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+        raise error
 
 
 async def _itself(work: Awaitable[Any]) -> None:

@@ -208,7 +208,9 @@ class Odyssey:
 
     async def disconnect(self) -> None:
         """End whatever there is and let go of it; safe in any state (O63). Calls that wait fail
-        with `OdysseyConnectionError`. Coroutines of callbacks get 5 s, then they are cancelled."""
+        with `OdysseyConnectionError`. Coroutines of callbacks get 5 s, then they are cancelled.
+        If this call is cancelled the connection is over all the same; what still closes does so by
+        itself, and another call waits for it."""
         session_id = self.current_session_id
         await self._driver.disconnect()
         self._telemetry.disconnected(session_id)
@@ -242,10 +244,10 @@ class Odyssey:
         """Start a stream, upright 704x1280 or lying 1280x704 (O61), and return its id.
 
         `image` is what it begins with: a path, a data URL, bytes, a Pillow image or uint8[h, w, 3].
-        `OdysseyStreamError` unless connected (O60), if the streamer takes no images (D14), if it
-        refuses, or after `timeout` s (None: no limit); `OdysseyUsageError` for a limit of the
-        account (O77); `ValueError` for what is no image; `OdysseyConnectionError` if the connection
-        ends meanwhile.
+        `OdysseyStreamError` unless connected (O60), if the service said that the streamer takes no
+        images (D14), if it refuses, or after `timeout` s (None: no limit); `OdysseyUsageError` for
+        a limit of the account (O77); `ValueError` for what is no image; `OdysseyConnectionError` if
+        the connection ends meanwhile.
         """
         if image_path is not None:
             text = "image_path is deprecated: give the path as image"
@@ -267,7 +269,7 @@ class Odyssey:
 
     def _require_images(self) -> None:
         known = self.capabilities
-        if known is not None and not known.image_to_video:
+        if known is not None and known.stated and not known.image_to_video:
             raise OdysseyStreamError(
                 "Cannot start stream: this streamer takes no images (image_to_video is false)"
             )
@@ -332,7 +334,7 @@ class Odyssey:
 
     @property
     def capabilities(self) -> StreamerCapabilities | None:
-        """What the streamer can do; None if nobody said."""
+        """What the streamer can do (O20); None if the session did not come from the service."""
         session = self._driver.session
         return session.capabilities if session is not None else None
 

@@ -44,14 +44,15 @@ class ClientCredentials:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON, to be sent to whoever connects. It holds the token."""
+        """As JSON, to be sent to whoever connects. It holds the token. Capabilities that nobody
+        stated are left out: false would be a statement."""
         made: dict[str, Any] = {
             "session_id": self.session_id,
             "signaling_url": self.signaling_url,
             "session_token": self.session_token,
             "expires_in": self.expires_in,
         }
-        if self.capabilities is not None:
+        if self.capabilities is not None and self.capabilities.stated:
             made["capabilities"] = self.capabilities.to_dict()
         return made
 

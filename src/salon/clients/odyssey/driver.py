@@ -131,14 +131,17 @@ class SessionDriver:
                 self._arm()
 
     async def disconnect(self) -> None:
-        """End whatever there is, in the order of O63. Afterwards nothing is left of it."""
+        """End whatever there is, in the order of O63. Afterwards nothing is left of it. Cancelled,
+        it is over all the same and everybody is told; what still closes does so by itself."""
         async with self._door:
             made = self._core.disconnect(self._clock.monotonic())
             told = [action for action in made if isinstance(action, act.Notify)]
             self._run([action for action in made if not isinstance(action, act.Notify)])
-            await self._closing.drain(CLOSE_S)
-            await self._broker.close()
-            self._run(told)
+            try:
+                await self._closing.drain(CLOSE_S)
+                await self._broker.close()
+            finally:
+                self._run(told)
 
     @property
     def session(self) -> Session | None:

@@ -82,9 +82,11 @@ class BroadcastInfo:
 
 @dataclass(frozen=True, slots=True)
 class StreamerCapabilities:
-    """What the streamer of a session can do (O20, O102)."""
+    """What the streamer of a session can do (O20, O102). `stated` is False where the service said
+    nothing that can be read: it counts as false then, but only the streamer knows."""
 
     image_to_video: bool = False
+    stated: bool = field(default=True, compare=False, repr=False, kw_only=True)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -93,9 +95,8 @@ class StreamerCapabilities:
     @classmethod
     def from_dict(cls, payload: object) -> Self:
         """From JSON. What is no object, and what is not true or false, counts as false."""
-        if not isinstance(payload, Mapping):
-            return cls()
-        return cls(image_to_video=payload.get("image_to_video") is True)
+        said = payload.get("image_to_video") if isinstance(payload, Mapping) else None
+        return cls(image_to_video=said is True, stated=isinstance(said, bool))
 
 
 @dataclass(frozen=True, slots=True)

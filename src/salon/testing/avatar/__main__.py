@@ -3,13 +3,14 @@
     python -m salon.testing.avatar [--port 0] [--pace 1.0] [--no-extension]
 
 Prints one line of JSON (`console_url`, `ingress_url`, `api_key`, `app_id`, `avatar_id`), then
-serves until it gets SIGTERM or its standard input ends.
+serves until it gets SIGTERM or SIGINT, or its standard input (a pipe or a terminal) ends.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -20,12 +21,13 @@ from salon.testing.avatar.stand_in import AvatarStandIn
 
 
 async def serve(settings: AvatarSettings, port: int) -> None:
-    """Until the end of standard input or SIGTERM."""
+    """Until the end of standard input, SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, over.set)
     loop.add_signal_handler(signal.SIGINT, over.set)
-    loop.add_reader(0, lambda: None if os.read(0, 1024) else over.set())
+    with contextlib.suppress(PermissionError):  # a file or /dev/null: nothing ends there
+        loop.add_reader(0, lambda: None if os.read(0, 1024) else over.set())
     async with AvatarStandIn(settings, port=port) as stand_in:
         ready = {
             "console_url": stand_in.console_url,

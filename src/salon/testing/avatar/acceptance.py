@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass
 from typing import Final
@@ -95,6 +94,6 @@ def _is_jwt(token: str) -> bool:
         return False
     try:
         read = [json.loads(base64.urlsafe_b64decode(part + "==")) for part in parts[:2]]
-    except (binascii.Error, ValueError):
+    except (ValueError, RecursionError):  # no base64, no UTF-8, no JSON, or too deep
         return False
     return all(isinstance(one, dict) for one in read)

@@ -70,7 +70,7 @@ class Console:
             return self._refused(401, "INVALID_API_KEY", "Invalid API key", "API key is unknown")
         try:
             said = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             said = None
         if not isinstance(said, dict):
             return self._invalid("body must be a JSON object")

@@ -8,9 +8,9 @@ from typing import Final
 from salon.testing.avatar.animator import FPS, Animator, Keyframe
 from salon.testing.avatar.record import RequestRecord
 from salon.testing.avatar.sound import OpusSound, PcmSound, Sound
-from salon.testing.avatar.wire import OGG_OPUS
+from salon.testing.avatar.wire import OGG_OPUS, PCM
 
-SLICE_BYTES: Final = {0: 64 << 10, OGG_OPUS: 8 << 10}
+SLICE_BYTES: Final = {PCM: 64 << 10, OGG_OPUS: 8 << 10}
 """Sound worked on in one step: some milliseconds of work, so that others have their turn."""
 
 
@@ -30,7 +30,7 @@ class Request:
         self.keyframes: deque[Keyframe] = deque()
         """Made and not sent."""
         self._rate = sample_rate
-        self._slice = SLICE_BYTES.get(audio_format, 64 << 10)
+        self._slice = SLICE_BYTES[audio_format]
         self._sound: Sound = OpusSound(sample_rate) if audio_format == OGG_OPUS else PcmSound()
         self._animator = Animator(sample_rate)
         self._waiting: deque[memoryview] = deque()

@@ -108,25 +108,40 @@ class AvatarStandIn:
         for path in TOKEN_PATHS:
             app.router.add_post(path, self._token)
         app.router.add_get(WEBSOCKET_PATH, self._ingress)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=1.0,
+            handler_cancellation=True,  # a late answer that nobody waits for is given up
+        )
         await runner.setup()
         self._runner = runner
         await web.TCPSite(runner, "127.0.0.1", self._port).start()
         self._port = runner.addresses[0][1]
 
     async def close(self) -> None:
-        """Go away (1001 to every session) and stop listening; idempotent."""
+        """Go away (1001 to every session) and stop listening; idempotent. Who does not read is
+        cut off after 5 s."""
         runner, self._runner = self._runner, None
         if runner is None:
             return
-        await self.inject(Close(1001, "going away"))
-        await runner.cleanup()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self.inject(Close(1001, "going away"))
+        except TimeoutError:
+            for link in self._links:
+                link.cut()
+        finally:
+            await runner.cleanup()
 
     async def inject(self, *steps: Step, connection_id: str | None = None) -> None:
         """Do something wrong in every running session, or in one; returns when it was sent."""
-        for link in list(self._links):
-            if connection_id in (None, link.session.record.connection_id):
-                await link.inject(steps)
+        links = [
+            link
+            for link in self._links
+            if connection_id in (None, link.session.record.connection_id)
+        ]
+        await asyncio.gather(*(link.inject(steps) for link in links))
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -189,7 +204,7 @@ class AvatarStandIn:
             await self._clock.sleep(fault.delay_s)
         if fault.drop:
             _abort(request)
-            raise ConnectionResetError("dropped on purpose")
+            raise web.HTTPServiceUnavailable  # nobody is there to get it
         return fault.answer
 
 
@@ -239,8 +254,12 @@ class _Link:
         self._outbox += actions
         if len(self._outbox) > MAX_OUTBOX:
             _log.warning("a client does not read: its connection is cut")
-            _abort(self._request)
+            self.cut()
         self._wake.set()
+
+    def cut(self) -> None:
+        """End the connection without a word."""
+        _abort(self._request)
 
     async def _write(self) -> None:
         with contextlib.suppress(ConnectionError):
@@ -281,7 +300,7 @@ class _Link:
         self._outbox.clear()
         self._sent.set()
         if isinstance(action, Drop):
-            _abort(self._request)
+            self.cut()
         else:
             await self._socket.close(code=action.code, message=action.reason.encode()[:123])
         return False

@@ -49,8 +49,8 @@ class WebDriver:
             return await self._routed(http)
         except Refusal as refusal:
             return _response(refusal.reply())
-        except web.HTTPException:
-            raise
+        except (web.HTTPException, ConnectionResetError):
+            raise  # aiohttp's own answer, or nobody is left to be answered
         except Exception:  # noqa: BLE001 - the outer edge of a request
             _log.exception("%s %s failed", http.method, http.path)
             return _response(Reply(500, {"detail": "Internal Server Error"}))

@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from salon.clients.avatarkit import AvatarSession, OggOpusEncoderConfig, new_avatar_session
+from salon.clients.avatarkit import (
+    AvatarSDKError,
+    AvatarSession,
+    OggOpusEncoderConfig,
+    new_avatar_session,
+)
 from salon.clients.avatarkit.encoding import RequestEncoder, request_encoder
 from salon.clients.avatarkit.proto.generated import message_pb2 as pb
 
@@ -90,3 +95,31 @@ async def test_sound_that_goes_as_it_is_needs_no_encoder() -> None:
     ):
         session = new_avatar_session(**settings)  # type: ignore[arg-type]
         assert request_encoder(session.config) is None
+
+
+async def test_A96_a_send_that_is_cancelled_leaves_a_whole_stream() -> None:
+    told: list[bytes] = []
+    session, sink = connected(on_encoded_audio=lambda req_id, data: told.append(data))
+    sending = asyncio.ensure_future(session.send_audio(SECOND * 3))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert sink.sent == []
+    await session.send_audio(SECOND)
+    await session.send_audio(b"", end=True)
+    assert b"".join(one.client_audio_input.audio for one in sink.sent) == told[0]
+    assert told[0].startswith(b"OggS")
+
+
+async def test_A47_a_session_that_ends_while_sound_is_encoded() -> None:
+    session, sink = connected()
+    sending = asyncio.ensure_future(session.send_audio(SECOND * 3, end=True))
+    await asyncio.sleep(0)
+    await session.close()
+    with pytest.raises(AvatarSDKError) as caught:
+        await sending
+    assert (caught.value.code, caught.value.phase) == ("connectionClosed", "websocket_send")
+    assert caught.value.req_id
+    assert sink.sent == []

@@ -153,6 +153,24 @@ async def test_a_callback_that_raises_a_cancellation_cancels_nobody() -> None:
     assert [type(error) for error in errors] == [RuntimeError, RuntimeError]
 
 
+async def test_an_on_error_that_raises_a_cancellation_is_not_told_of_itself() -> None:
+    said: list[str] = []
+
+    async def on_error(error: Exception, fatal: bool) -> None:
+        said.append(str(error))
+        if len(said) < 10:
+            raise asyncio.CancelledError
+
+    def fails(stream_id: str) -> None:
+        raise ValueError(stream_id)
+
+    callbacks = Callbacks(OdysseyEventHandlers(on_error=on_error, on_stream_started=fails), LOG)
+    callbacks.event("stream_started", "one")
+    callbacks.event("stream_started", "two")
+    await callbacks.close()
+    assert said == ["one", "two"]
+
+
 async def test_a_coroutine_without_end_is_cancelled_at_the_close() -> None:
     cancelled: list[bool] = []
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -152,6 +154,23 @@ def test_playout_stands_still_while_held_and_where_sound_is_missing() -> None:
     assert playout.wake_at() == 31.0
     assert not playout.drained(30.9)
     assert playout.drained(31.0)
+
+
+@pytest.mark.parametrize("name", ["aiohttp", "google.protobuf", "numpy"])
+def test_without_a_library_the_extras_are_named(name: str) -> None:
+    program = (
+        "import sys\n"
+        f"sys.modules[{name!r}] = None\n"
+        "from salon.base import MissingExtraError\n"
+        "try:\n"
+        "    import salon.testing.avatar\n"
+        "except MissingExtraError as error:\n"
+        "    print(error)\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60
+    ).stdout
+    assert 'pip install "salon[avatarkit' in said
 
 
 def test_tokens_are_bounded_and_can_be_revoked() -> None:

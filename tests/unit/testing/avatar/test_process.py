@@ -53,3 +53,19 @@ def test_it_ends_with_sigterm(process: subprocess.Popen[str]) -> None:
     ready(process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(END_TIMEOUT_S) == 0
+
+
+def test_it_runs_without_an_input() -> None:
+    started = subprocess.Popen(
+        [sys.executable, "-m", "salon.testing.avatar"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with started:
+        try:
+            assert ready(started)["console_url"]
+            started.send_signal(signal.SIGTERM)
+            assert started.wait(END_TIMEOUT_S) == 0
+        finally:
+            started.kill()
