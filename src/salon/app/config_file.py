@@ -130,7 +130,9 @@ class _Reader:
     def _accept(self, value: Any) -> None:
         self._set("accept_timeout", "accept_timeout", f"{_seconds(value)}")
 
-    def _codecs(self, value: list[str]) -> None:
+    def _codecs(self, value: Any) -> None:
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise self._wrong("codecs", "has to be a list of names")
         self._set("codecs", "codecs", ",".join(value))
 
     def _handler(self, value: dict[str, Any]) -> None:

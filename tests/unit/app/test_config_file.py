@@ -28,6 +28,14 @@ def test_what_is_no_time(tmp_path: Path, text: str) -> None:
         read_config(file, VARIABLES)
 
 
+@pytest.mark.parametrize("text", ['"opus"', "[1]", "7"])
+def test_what_is_no_list_of_codecs(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text(f"codecs = {text}")
+    with pytest.raises(ConfigurationError, match="codecs.*has to be a list of names"):
+        read_config(file, VARIABLES)
+
+
 def test_blank_texts_count_as_not_set(tmp_path: Path) -> None:
     file = tmp_path / "a.toml"
     file.write_text(
