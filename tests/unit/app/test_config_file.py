@@ -32,7 +32,7 @@ def test_what_is_no_time(tmp_path: Path, text: str) -> None:
 def test_what_is_no_list_of_codecs(tmp_path: Path, text: str) -> None:
     file = tmp_path / "a.toml"
     file.write_text(f"codecs = {text}")
-    with pytest.raises(ConfigurationError, match="codecs.*has to be a list of names"):
+    with pytest.raises(ConfigurationError, match=r"codecs.*has to be a list of names"):
         read_config(file, VARIABLES)
 
 
