@@ -140,7 +140,7 @@ def copy_to(folder: Path) -> Path:
 def known_failures(folder: Path, tests: list[str]) -> list[str]:
     """What fails without any fault, as options that leave it out."""
     everything = ("--continue-on-collection-errors", *tests)
-    status, output = pytest(folder / "src", *everything, timeout=TIMEOUT_S * 2)
+    status, output = pytest(folder / "src", *everything, timeout=TIMEOUT_S * 4)
     if status not in (0, 1, 2):
         sys.exit(f"the tests do not run without a fault (status {status}):\n{output[-2000:]}")
     found = failures(output)

@@ -27,16 +27,16 @@ class Pictures(VideoStreamTrack):
 
     def __init__(self) -> None:
         super().__init__()
-        self._waiting: asyncio.Queue[tuple[int, int, int]] = asyncio.Queue()
+        self._pending: asyncio.Queue[tuple[int, int, int]] = asyncio.Queue()
         self._count = 0
 
     def show(self, brightness: int, *, width: int = 320, height: int = 192) -> None:
         """One picture, now."""
-        self._waiting.put_nowait((brightness, width, height))
+        self._pending.put_nowait((brightness, width, height))
 
     async def recv(self) -> av.VideoFrame:
         """The next one."""
-        brightness, width, height = await self._waiting.get()
+        brightness, width, height = await self._pending.get()
         if self.readyState != "live":
             raise MediaStreamError
         chance = np.random.default_rng(self._count)
