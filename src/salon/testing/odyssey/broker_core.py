@@ -10,9 +10,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Final
 
+from salon.testing.odyssey.archive import Archive
 from salon.testing.odyssey.exchange import Refusal, Reply, Request, is_number, whole_number
 from salon.testing.odyssey.jobs import STATUSES, Job, JobBook, described, detailed
-from salon.testing.odyssey.library import Library
 from salon.testing.odyssey.sessions import Sessions
 from salon.testing.odyssey.settings import Account, StandInSettings
 from salon.testing.odyssey.tokens import Signer, TokenError
@@ -52,7 +52,7 @@ class BrokerCore:
         settings: StandInSettings,
         signer: Signer,
         sessions: Sessions,
-        library: Library,
+        archive: Archive,
         jobs: JobBook,
     ) -> None:
         self.origin = ""
@@ -63,7 +63,7 @@ class BrokerCore:
         self._settings = settings
         self._signer = signer
         self._sessions = sessions
-        self._library = library
+        self._archive = archive
         self._jobs = jobs
         self._accounts = {account.name: key for key, account in settings.accounts.items()}
 
@@ -188,11 +188,11 @@ class BrokerCore:
     # -- recordings and simulations ------------------------------------------------------------
 
     def _recordings_get(self, request: Request, caller: Caller, now: float, id: str) -> Reply:
-        return Reply(200, self._library.recording(id, caller.name, now))
+        return Reply(200, self._archive.recording(id, caller.name, now))
 
     def _recordings_list(self, request: Request, caller: Caller, now: float) -> Reply:
         limit, offset = _page(request)
-        return Reply(200, self._library.listed(caller.name, limit=limit, offset=offset))
+        return Reply(200, self._archive.listed(caller.name, limit=limit, offset=offset))
 
     def _jobs_submit(self, request: Request, caller: Caller, now: float) -> Reply:
         body = request.json_object()
@@ -220,7 +220,7 @@ class BrokerCore:
         return Reply(200, self._detailed(self._jobs.cancel(id, caller.name, now), now))
 
     def _detailed(self, job: Job, now: float) -> dict[str, Any]:
-        return detailed(job, lambda kept: self._library.described(kept, now))
+        return detailed(job, lambda kept: self._archive.described(kept, now))
 
 
 def _page(request: Request) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import av
 
 from salon.base import UnavailableError
-from salon.testing.odyssey import library
+from salon.testing.odyssey import archive
 from salon.testing.odyssey.picture import Planes, video_frame
 
 WAITING: Final = 12
@@ -32,9 +32,9 @@ class FilmWriter:
         self._small = (width // _SHRINK & ~1, height // _SHRINK & ~1)
         self._last_ms = -1
         self._stack = ExitStack()
-        self._video = self._movie(library.VIDEO, width, height, fps)
-        self._preview = self._movie(library.PREVIEW, *self._small, fps)
-        self._events = self._stack.enter_context((folder / library.EVENTS).open("w"))
+        self._video = self._movie(archive.VIDEO, width, height, fps)
+        self._preview = self._movie(archive.PREVIEW, *self._small, fps)
+        self._events = self._stack.enter_context((folder / archive.EVENTS).open("w"))
 
     def _movie(self, name: str, width: int, height: int, fps: int) -> tuple[Any, Any]:
         options = {"movflags": "faststart"}
@@ -72,7 +72,7 @@ class FilmWriter:
                 _encode(*self._preview, None)
         finally:
             self._stack.close()
-        return frozenset(library.FILES if self.frames else {library.EVENTS})
+        return frozenset(archive.FILES if self.frames else {archive.EVENTS})
 
     def _thumbnail(self, planes: Planes) -> None:
         width, height = self._small
@@ -83,7 +83,7 @@ class FilmWriter:
         frame = frame.reformat(width=width, height=height, format="yuvj420p")
         frame.pts = 0
         data = b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
-        (self._folder / library.THUMBNAIL).write_bytes(data)
+        (self._folder / archive.THUMBNAIL).write_bytes(data)
 
 
 def _encode(container: Any, stream: Any, frame: av.VideoFrame | None) -> None:

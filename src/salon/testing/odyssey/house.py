@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from salon.base import Clock, IdFactory
+from salon.testing.odyssey.archive import Archive
 from salon.testing.odyssey.broker_core import BrokerCore
 from salon.testing.odyssey.faults import Faults
 from salon.testing.odyssey.jobs import JobBook
-from salon.testing.odyssey.library import Library
 from salon.testing.odyssey.sessions import Sessions
 from salon.testing.odyssey.settings import StandInSettings
 from salon.testing.odyssey.tokens import Signer
@@ -32,7 +32,7 @@ class House:
     folder: Path
     broker: BrokerCore
     sessions: Sessions
-    library: Library
+    archive: Archive
     jobs: JobBook
     connections: dict[str, Connection] = field(default_factory=dict)
     """Open sockets by session id."""
@@ -56,14 +56,14 @@ class House:
             shutil.rmtree(folder / stream_id, ignore_errors=True)
 
         sessions = Sessions(settings, ids)
-        library = Library(settings, signer, forget)
+        archive = Archive(settings, signer, forget)
         jobs = JobBook(settings, ids)
-        broker = BrokerCore(settings, signer, sessions, library, jobs)
-        return cls(settings, faults, clock, ids, folder, broker, sessions, library, jobs)
+        broker = BrokerCore(settings, signer, sessions, archive, jobs)
+        return cls(settings, faults, clock, ids, folder, broker, sessions, archive, jobs)
 
     def reach(self, origin: str) -> None:
         """The address is known."""
-        self.broker.origin = self.library.origin = origin
+        self.broker.origin = self.archive.origin = origin
 
     def streams_of(self, owner: str) -> int:
         """Streams of an account that run now."""

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from salon.base import IdFactory, LocalProtocolError
 from salon.testing.odyssey import scripts
+from salon.testing.odyssey.archive import Kept, iso
 from salon.testing.odyssey.exchange import Refusal, usage_detail
-from salon.testing.odyssey.library import Kept, iso
 from salon.testing.odyssey.settings import Account, StandInSettings
 
 ACTIVE: Final = ("pending", "dispatched", "processing")

@@ -13,11 +13,11 @@ import aiohttp
 
 from salon.base import SalonError, UnavailableError
 from salon.testing.odyssey import scripts
+from salon.testing.odyssey.archive import Kept
 from salon.testing.odyssey.exchange import Refusal
 from salon.testing.odyssey.film import FilmWriter
 from salon.testing.odyssey.house import House
 from salon.testing.odyssey.jobs import Job
-from salon.testing.odyssey.library import Kept
 from salon.testing.odyssey.picture import ImageError, Look, Painter, image_planes, look_of
 from salon.testing.odyssey.settings import StandInSettings
 from salon.testing.odyssey.stamp import Stamp
@@ -89,11 +89,11 @@ class Renderer:
         stream_id, now = house.ids(), house.clock.time()
         kept = Kept(stream_id, job.owner, *size, started_at=now, simulated=True)
         folder = await house.new_folder(stream_id)
-        house.library.begin(kept)
+        house.archive.begin(kept)
         frames, files = await asyncio.to_thread(
             render, script, folder, size, house.settings, int(now * 1000), self._stop
         )
-        house.library.end(
+        house.archive.end(
             stream_id,
             ended_at=house.clock.time(),
             duration_s=script.duration_ms / 1000,

@@ -6,9 +6,9 @@ import asyncio
 import logging
 
 from salon.base import UnavailableError, unbroken
+from salon.testing.odyssey.archive import Kept
 from salon.testing.odyssey.film import LiveFilm
 from salon.testing.odyssey.house import House
-from salon.testing.odyssey.library import Kept
 from salon.testing.odyssey.picture import ImageError, Planes, image_planes, look_of
 from salon.testing.odyssey.stage import Stage
 from salon.testing.odyssey.stream_core import Stream
@@ -42,7 +42,7 @@ class Takes:
             film = LiveFilm(folder, *size, settings.fps)
         self._stream, self._film = stream, film
         kept = Kept(stream.id, self._owner, *size, started_at=self._house.clock.time())
-        self._house.library.begin(kept)
+        self._house.archive.begin(kept)
         self._stage.begin(size, look_of(stream.prompt, image), film)
         self._note("stream_started", prompt=stream.prompt)
         return None
@@ -75,7 +75,7 @@ class Takes:
                 files = await asyncio.to_thread(film.close)
             except UnavailableError:
                 _log.exception("recording %s is lost", stream.id)
-        self._house.library.end(
+        self._house.archive.end(
             stream.id,
             ended_at=self._house.clock.time(),
             duration_s=lasted_ms / 1000,

@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from salon.testing.odyssey.archive import FILES
 from salon.testing.odyssey.broadcasts import Broadcasts
 from salon.testing.odyssey.broker_core import CORS
 from salon.testing.odyssey.connection import Connection
 from salon.testing.odyssey.exchange import Refusal, Reply, Request
 from salon.testing.odyssey.faults import HttpFault
 from salon.testing.odyssey.house import House
-from salon.testing.odyssey.library import FILES
 from salon.testing.odyssey.settings import SOCKET_BYTES
 
 _log = logging.getLogger("salon.testing.odyssey")
@@ -127,8 +127,8 @@ class WebDriver:
             raise Refusal(404, "no such file")
         expires, signature = http.query.get("expires", ""), http.query.get("signature", "")
         now = self._house.clock.time()
-        self._house.library.check_url(stream_id, name, expires, signature, now)
-        kept = self._house.library.find(stream_id)
+        self._house.archive.check_url(stream_id, name, expires, signature, now)
+        kept = self._house.archive.find(stream_id)
         if kept is None:
             raise Refusal(404, "no such file")
         path = self._house.folder / kept.stream_id / name

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from salon.testing.clock import VirtualClock
 from salon.testing.odyssey import stamp as stamps
+from salon.testing.odyssey.archive import FILES, Archive, Kept
 from salon.testing.odyssey.exchange import Refusal
 from salon.testing.odyssey.faults import Faults, HttpFault, MessageFault
 from salon.testing.odyssey.film import WAITING, FilmWriter, LiveFilm
-from salon.testing.odyssey.library import FILES, Kept, Library
 from salon.testing.odyssey.picture import IDLE, Painter, look_of, video_frame
 from salon.testing.odyssey.settings import API_KEY, StandInSettings
 from salon.testing.odyssey.stage import Stage
@@ -199,14 +199,14 @@ def test_O44_nothing_else_is_answered(data: bytes) -> None:
 
 
 def test_O88_an_address_holds_for_an_hour_and_for_one_file() -> None:
-    library = Library(StandInSettings(), Signer(SECRET), lambda stream_id: None)
-    library.begin(Kept("a", "tester", 1, 1, started_at=0.0))
+    archive = Archive(StandInSettings(), Signer(SECRET), lambda stream_id: None)
+    archive.begin(Kept("a", "tester", 1, 1, started_at=0.0))
     files = frozenset({"video.mp4"})
-    library.end("a", ended_at=2.0, duration_s=2.0, frames=3, files=files)
-    url = library.url("a", "video.mp4", now=100.0)
+    archive.end("a", ended_at=2.0, duration_s=2.0, frames=3, files=files)
+    url = archive.url("a", "video.mp4", now=100.0)
     query = dict(pair.split("=") for pair in url.partition("?")[2].split("&"))
     given_ = (query["expires"], query["signature"])
-    library.check_url("a", "video.mp4", *given_, 3699.0)
+    archive.check_url("a", "video.mp4", *given_, 3699.0)
     for stream_id, name, expires, signature, now, status in (
         ("a", "video.mp4", *given_, 3700.0, 403),
         ("a", "preview.mp4", *given_, 100.0, 403),
@@ -215,17 +215,17 @@ def test_O88_an_address_holds_for_an_hour_and_for_one_file() -> None:
         ("a", "video.mp4", "", "", 100.0, 403),
     ):
         with pytest.raises(Refusal) as refusal:
-            library.check_url(stream_id, name, expires, signature, now)
+            archive.check_url(stream_id, name, expires, signature, now)
         assert refusal.value.status == status
 
 
 def test_old_recordings_go_with_their_files() -> None:
     gone: list[str] = []
-    library = Library(StandInSettings(most_kept=2), Signer(SECRET), gone.append)
+    archive = Archive(StandInSettings(most_kept=2), Signer(SECRET), gone.append)
     for name in "abc":
-        library.begin(Kept(name, "tester", 1, 1, started_at=0.0))
+        archive.begin(Kept(name, "tester", 1, 1, started_at=0.0))
     assert gone == ["a"]
-    assert library.listed("tester", limit=9, offset=0)["total"] == 2
+    assert archive.listed("tester", limit=9, offset=0)["total"] == 2
 
 
 def test_faults_count_and_follow_one_another() -> None:

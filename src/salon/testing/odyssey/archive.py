@@ -48,7 +48,7 @@ class Kept:
     files: frozenset[str] = frozenset()
 
 
-class Library:
+class Archive:
     """Recordings in the order of their making; the oldest go when there are too many."""
 
     def __init__(
