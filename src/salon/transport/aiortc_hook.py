@@ -95,6 +95,16 @@ def backlog(connection: Connection) -> int:
     return connection._queue.qsize()
 
 
+def end_consent(connection: Connection) -> None:
+    """Before a connection is closed: one that comes to be in that moment begins to ask for consent
+    after its close, and would never end."""
+
+    async def query_consent() -> None:
+        return
+
+    connection.__dict__["query_consent"] = query_consent
+
+
 def release(connection: Connection) -> None:
     """Undo the hooks, which frees whoever they belong to."""
     for name in ("data_received", "request_received", "get_component_candidates"):

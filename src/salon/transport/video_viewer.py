@@ -365,6 +365,8 @@ class VideoViewer:
         self._on_frame = self._on_sound = self._on_state = self._on_video_end = None
         pc = self._pc
         connections = _connections(pc) if pc is not None else []
+        for connection in connections:
+            hook.end_consent(connection)
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 if self._video is not None:

@@ -92,6 +92,13 @@ class PendingCalls:
                     call.waited_for = False
                     call.due = now + FORGET_S
 
+    def forget(self, kind: CallKind) -> None:
+        """No answer to a call of this kind that was given up is expected any more."""
+        queue = self._queues[kind]
+        for call in tuple(queue):
+            if not call.waited_for:
+                queue.remove(call)
+
     def withdraw(self, ticket: int) -> None:
         """Nothing was asked: `ticket` keeps no place."""
         for queue in self._queues.values():

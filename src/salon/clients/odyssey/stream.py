@@ -57,6 +57,8 @@ class StreamCore:
         fits = channel_bytes is not None and len(text) <= min(channel_bytes, DIRECT_BYTES)
         direct = fits and request.image is None
         ticket = self._call(CallKind.START, request.prompt, now, timeout_s)
+        # what ends from here on is the stream that begins
+        self.pending.forget(CallKind.END)
         return ticket, [SendStream(text) if direct else SendSignal(text)]
 
     def interact(

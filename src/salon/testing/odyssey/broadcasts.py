@@ -11,7 +11,7 @@ from aiortc import RTCSessionDescription
 from salon.base import TaskScope
 from salon.testing.odyssey.exchange import Refusal, Reply, Request
 from salon.testing.odyssey.house import House
-from salon.testing.odyssey.peer import allow_loopback, new_connection
+from salon.testing.odyssey.peer import allow_loopback, hang_up, new_connection
 from salon.testing.odyssey.stage import Stage, StageTrack
 
 CONNECT_S: Final = 30.0
@@ -137,4 +137,4 @@ async def _answer(spectator: _Spectator, offer: str) -> str:
 
 async def _leave(spectator: _Spectator) -> None:
     spectator.track.stop()
-    await spectator.connection.close()
+    await hang_up(spectator.connection)

@@ -18,7 +18,12 @@ from aiortc.sdp import candidate_from_sdp
 from salon.base import RemoteProtocolError, UnavailableError
 from salon.testing.odyssey.signaling_core import TakeCandidate
 from salon.testing.odyssey.stage import StageTrack
-from salon.transport.aiortc_hook import SlowServers, bound_gathering, connection_of
+from salon.transport.aiortc_hook import (
+    SlowServers,
+    bound_gathering,
+    connection_of,
+    end_consent,
+)
 
 _log = logging.getLogger("salon.testing.odyssey")
 
@@ -31,6 +36,16 @@ def new_connection() -> Any:
     """A peer connection that asks no server of its own and bundles all (O44)."""
     configuration = RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
     return RTCPeerConnection(configuration)
+
+
+async def hang_up(connection: Any) -> None:
+    """Close a connection, also one that comes to be just then."""
+    transports = [item.sender.transport for item in connection.getTransceivers()]
+    if connection.sctp is not None:
+        transports.append(connection.sctp.transport)
+    for transport in transports:
+        end_consent(connection_of(transport.transport))
+    await connection.close()
 
 
 def allow_loopback(ice: Any) -> None:
@@ -120,4 +135,4 @@ class Peer:
         """The track is stopped explicitly: closing does not (checklist 6). Idempotent."""
         if self.track is not None:
             self.track.stop()
-        await self._connection.close()
+        await hang_up(self._connection)

@@ -120,3 +120,15 @@ def test_no_call_is_answered_twice_and_the_order_is_kept(steps: list[str]) -> No
     left = {ticket for _, ticket in pending.clear()}
     assert not left & (set(answered) | given_up)
     assert pending.deadline() is None
+
+
+def test_D2_an_end_that_was_lost_does_not_take_the_answer_of_the_next_stream() -> None:
+    stage = CoreStage().connected()
+    lost = stage.end(timeout=5)
+    stage.wait(5)
+    assert isinstance(stage.rejected[lost], OdysseyStreamError)
+    stage.start()
+    stage.say(type="stream_started", stream_id="second")
+    current = stage.end(timeout=5)
+    stage.say(type="stream_ended")
+    assert current in dict(stage.resolved)
