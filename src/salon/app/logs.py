@@ -17,6 +17,8 @@ from salon.base.files import private_folder
 
 KEEP_DAYS = 7
 _WAITING = 10_000
+_NOISY = ("httpx", "httpcore", "alembic", "watchfiles", "aioice", "aiortc", "libav")
+"""Libraries that tell more than anybody wants to read: only their warnings are kept."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
@@ -96,15 +98,25 @@ class DroppingQueueHandler(QueueHandler):
 class Logs:
     """What `configure` set up; `close` takes it down and leaves logging as it was."""
 
-    def __init__(self, handlers: list[logging.Handler], listener: QueueListener | None) -> None:
+    def __init__(
+        self,
+        handlers: list[logging.Handler],
+        listener: QueueListener | None,
+        levels: dict[logging.Logger, int],
+    ) -> None:
         self._handlers = handlers
         self._listener = listener
+        self._levels = levels
+        """What the loggers' levels were before."""
 
     def close(self) -> None:
         root = logging.getLogger()
         for handler in self._handlers:
             root.removeHandler(handler)
             handler.close()
+        for logger, level in self._levels.items():
+            logger.setLevel(level)
+        self._levels = {}
         if self._listener is not None:
             self._listener.stop()
             for handler in self._listener.handlers:
@@ -142,14 +154,16 @@ def configure(
             listener.start()
             handlers.append(to_file)
     root = logging.getLogger()
+    noisy = [logging.getLogger(name) for name in _NOISY]
+    levels = {logger: logger.level for logger in (root, *noisy)}
     root.setLevel(level.upper())
     for handler in handlers:
         root.addHandler(handler)
-    for noisy in ("httpx", "httpcore", "alembic", "watchfiles", "aioice", "aiortc", "libav"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    for logger in noisy:
+        logger.setLevel(max(logging.WARNING, root.level))
     if problem is not None:
         logging.getLogger("salon.app").warning("no log file: %s", problem)
-    return Logs(handlers, listener)
+    return Logs(handlers, listener, levels)
 
 
 def _daily_file(folder: Path, redactor: Redactor) -> logging.Handler:

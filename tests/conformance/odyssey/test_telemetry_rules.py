@@ -83,7 +83,7 @@ async def test_O103_failures_are_swallowed(service: Service, caplog: Any) -> Non
     await nowhere.close(20)
     await odd.close(20)
     assert (nowhere.failed, odd.failed) == (1, 1)
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.name.startswith("odyssey")]
 
 
 async def test_O103_closing_does_not_wait_for_a_silent_server() -> None:
@@ -226,7 +226,8 @@ async def test_O106_errors_are_logged_without_the_switch(
     async with broker(service) as made:
         with pytest.raises(ApiKeyError):
             await made.access_token()
-    assert caplog.messages == ["[Auth] Invalid API key"]
+    ours = [record for record in caplog.records if record.name.startswith("odyssey")]
+    assert [record.getMessage() for record in ours] == ["[Auth] Invalid API key"]
 
 
 def test_O106_payloads_are_cut() -> None:

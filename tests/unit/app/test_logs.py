@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import queue
-from collections.abc import Iterator
 from pathlib import Path
 from stat import S_IMODE
 from typing import Any
@@ -24,15 +23,6 @@ from salon.app.logs import (
 
 SECRET = "hunter2-hunter2-hunter2"
 _log = logging.getLogger("salon.test")
-
-
-@pytest.fixture(autouse=True)
-def _level() -> Iterator[None]:
-    """The root logger's level is put back."""
-    root = logging.getLogger()
-    before = root.level
-    yield
-    root.setLevel(before)
 
 
 def test_the_console_shows_one_readable_line_with_the_extra_fields() -> None:
@@ -115,12 +105,17 @@ def test_a_folder_that_cannot_be_written_costs_the_file_not_the_server(tmp_path:
 
 
 def test_close_leaves_logging_as_it_was(tmp_path: Path) -> None:
-    before = list(logging.getLogger().handlers)
-    logs = configure(folder=tmp_path, stream=io.StringIO())
-    assert logging.getLogger().handlers != before
+    loggers = [logging.getLogger(name) for name in (None, "httpx", "aioice")]
+
+    def state() -> list[object]:
+        return [logging.getLogger().handlers[:], *(logger.level for logger in loggers)]
+
+    before = state()
+    logs = configure(level="debug", folder=tmp_path, stream=io.StringIO())
+    assert all(now != then for now, then in zip(state(), before, strict=True))
     logs.close()
     logs.close()
-    assert logging.getLogger().handlers == before
+    assert state() == before
 
 
 def test_a_file_that_is_too_slow_loses_records_and_counts_them() -> None:
@@ -135,8 +130,9 @@ def test_noisy_libraries_are_quiet_unless_they_warn() -> None:
     logs = configure(level="debug", stream=io.StringIO())
     assert logging.getLogger("httpx").level == logging.WARNING
     logs.close()
-    configure(level="error", stream=io.StringIO()).close()
+    logs = configure(level="error", stream=io.StringIO())
     assert logging.getLogger("httpx").level == logging.ERROR
+    logs.close()
 
 
 def test_records_without_extra_have_none() -> None:
