@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.browser.conftest import Launch, OpenRoom
 from tests.browser.room_page import RoomPage
+from tests.integration.conftest import emptied
 
 from salon.testing.server import ServerProcess
 
@@ -180,6 +181,7 @@ async def test_a_denied_microphone_is_told_in_words(
 ) -> None:
     flags = ("--use-fake-device-for-media-stream", "--deny-permission-prompts")
     page = await visit(await launch(flags=flags))
+    await emptied(server)
     await page.element("talk").click()
     await page.until("() => document.getElementById('error').textContent.includes('is blocked')")
     assert await page.element("error").is_visible()

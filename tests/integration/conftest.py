@@ -20,7 +20,7 @@ def server() -> Iterator[ServerProcess]:
         assert "Traceback" not in log, log[-4000:]
 
 
-async def until(condition: Callable[[], object], what: str, *, timeout: float = 20.0) -> None:
+async def until(condition: Callable[[], object], what: str, *, timeout: float = 45.0) -> None:
     """Wait until `condition` holds, asked every 50 ms in a thread."""
     deadline = time.monotonic() + timeout
     while not await asyncio.to_thread(condition):

@@ -101,7 +101,7 @@ async def background(
 async def end(
     process: asyncio.subprocess.Process,
     number: signal.Signals = signal.SIGTERM,
-    timeout: float = 20.0,
+    timeout: float = TIMEOUT_S,
 ) -> int:
     """Send a signal, wait, kill what is still there; the exit code."""
     if process.returncode is None:

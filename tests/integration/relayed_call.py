@@ -19,7 +19,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
-from tests.integration.wire import WireCall
+from tests.integration.wire import TIMEOUT_S, WireCall
 from websockets.asyncio.client import ClientConnection, connect
 
 from salon.media import FRAME_SAMPLES, SAMPLE_RATE, Samples, resample
@@ -133,7 +133,9 @@ class RelayedCall(WireCall):
             due += 0.02
             await asyncio.sleep(max(0.0, due - loop.time()))
 
-    async def call(self, *, timeout: float = 20.0, redundancy: bool = False, **option: Any) -> None:
+    async def call(
+        self, *, timeout: float = TIMEOUT_S, redundancy: bool = False, **option: Any
+    ) -> None:
         """Invite and wait until the connection is there. With `redundancy` the offer asks for
         Opus's own, as browsers do."""
         began = asyncio.get_running_loop().time()

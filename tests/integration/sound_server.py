@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-PATIENCE_S = 15.0
+PATIENCE_S = 30.0
 
 
 class SoundServer:
@@ -53,7 +53,8 @@ class SoundServer:
                 await self._changed.wait()
 
     async def say(self, data: bytes | str) -> None:
-        """One frame to the newest connection."""
+        """One frame to the newest connection; the first is waited for."""
+        await self.until(lambda: bool(self.connections))
         await self.connections[-1].send(data)
 
 

@@ -13,7 +13,8 @@ from salon.testing.server import running_server
 
 ALLOWED = 10
 ASKED = 100
-TEXT = "One sentence follows another, and nobody who comes later disturbs them. " * 12
+TEXT = "One sentence follows another, and nobody who comes later disturbs them. " * 60
+"""More than is said while the others come and go."""
 
 
 async def attempt(url: str) -> ClientConnection | InvalidStatus:

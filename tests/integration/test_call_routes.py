@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from urllib.parse import quote
 
@@ -24,7 +23,7 @@ HOSTILE = ("../../etc/passwd", "a/../b", "%2e%2e", "a b@x;?#", "-rf", "x" * 200,
 
 
 async def test_foreign_pages_and_hosts_get_nothing(server: ServerProcess) -> None:
-    async with httpx.AsyncClient(base_url=server.url) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
         for method, path in PATHS:
             foreign = {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}
             assert (await client.request(method, path, headers=foreign)).status_code == 403, path
@@ -35,7 +34,7 @@ async def test_foreign_pages_and_hosts_get_nothing(server: ServerProcess) -> Non
 @pytest.mark.slow
 async def test_without_a_key_nothing_is_opened() -> None:
     with running_server(environment={"SALON_API_KEY": KEY}) as server:
-        async with httpx.AsyncClient(base_url=server.url) as client:
+        async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
             for method, path in PATHS:
                 assert (await client.request(method, path)).status_code == 401, path
             headers = {"Authorization": f"Bearer {KEY}"}
@@ -47,7 +46,7 @@ async def test_hostile_ids_reach_their_call_and_no_file(
     server: ServerProcess, call_id: str
 ) -> None:
     quoted = quote(call_id, safe="")
-    async with httpx.AsyncClient(base_url=server.url) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
         unknown = await client.post(f"/command/{quoted}", json={"command": "interrupt"})
         assert (unknown.status_code, unknown.json()["id"]) == (404, call_id)
         assert (await client.get(f"/events/{quoted}")).status_code == 404
@@ -55,10 +54,10 @@ async def test_hostile_ids_reach_their_call_and_no_file(
             return
         async with placed(server.ws_url, f"/ws?id={quoted}") as call:
             await call.invite()
-            reading = asyncio.create_task(client.get(f"/events/{quoted}?binary=false"))
-            await asyncio.sleep(0.2)
-            sent = {"command": "hangup", "reason": "caller"}
-            answer = await client.post(f"/command/{quoted}", json=sent)
-            assert answer.json() == {"status": "sent", "id": call_id}
-            told = (await asyncio.wait_for(reading, 20)).text
+            async with client.stream("GET", f"/events/{quoted}?binary=false") as following:
+                assert following.status_code == 200
+                sent = {"command": "hangup", "reason": "caller"}
+                answer = await client.post(f"/command/{quoted}", json=sent)
+                assert answer.json() == {"status": "sent", "id": call_id}
+                told = (await following.aread()).decode()
             assert json.dumps("hangup") in told

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+from tests.integration.asking import ask_until, plain
 from tests.integration.conftest import until
 from tests.integration.hearing import heard
 from tests.integration.program import background, end, run, salon
@@ -91,17 +93,17 @@ async def test_dev_serves_the_file_as_it_is_now(tmp_path: Path) -> None:
         await answer_becomes(port, "second hello")
         # an error is said, and mended by the next change
         agent.write_text(AGENT.format(word="third") + "\nthis is no Python\n")
-        await until(lambda: "waiting for a change" in log.read_text(), "the error")
+        await until(lambda: "waiting for a change" in log.read_text(), "the error", timeout=60)
         assert "agent.py:" in log.read_text()
         agent.write_text(AGENT.format(word="third"))
         await answer_becomes(port, "third hello")
         # so is one that shows only when the file runs
         agent.write_text("import nowhere_to_be_found\n")
-        await until(lambda: "nowhere_to_be_found" in log.read_text(), "the other error")
+        await until(lambda: "nowhere_to_be_found" in log.read_text(), "the other error", timeout=60)
         agent.write_text(AGENT.format(word="fourth"))
         await answer_becomes(port, "fourth hello")
         assert await end(process) == 0
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=20) as client:
         with pytest.raises(httpx.ConnectError):
             await client.get(f"http://127.0.0.1:{port}/health")
 
@@ -139,7 +141,7 @@ async def test_console_joins_a_room_of_a_server(server: ServerProcess, tmp_path:
     ended = await salon(*arguments, folder=tmp_path, stdin="what is salon\ndoes it work offline\n")
     assert ended.code == 0, ended
     assert len(ended.out.splitlines()) == 2, ended.out
-    async with httpx.AsyncClient(base_url=server.url) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
         page = (await client.get("/rooms/console/timeline")).json()["events"]
     said = [event["content"]["body"] for event in page if event["type"] == "message"]
     assert (said[0], said[2]) == ("what is salon", "does it work offline")
@@ -172,21 +174,25 @@ async def test_probe_with_a_recording_hears_the_agent_of_a_room(
 ) -> None:
     file = tmp_path / "question.wav"
     write_wav(file, np.concatenate([silence(300), speak("what is salon"), silence(300)]))
-    ended = await salon(
-        "probe", "websocket", "--file", str(file), "--handler", "room", "--room", "probed",
-        "--url", server.ws_url, "--save", "reply.wav", "--json",
-        folder=tmp_path,
-    )  # fmt: skip
-    assert ended.code == 0, ended
-    lines = [json.loads(line) for line in ended.out.splitlines()]
-    (turn,) = [line["turn"] for line in lines if "turn" in line]
-    assert turn["latency_ms"] > 0
-    assert turn["heard"].lower().rstrip("?.") == "what is salon"
-    assert turn["server"]["duration"] > 0
-    (report,) = [line["report"] for line in lines if "report" in line]
-    assert report["received_ms"] > 500
-    sound, _ = read_wav(tmp_path / "reply.wav")
-    assert np.abs(sound.astype(int)).max() > 2000
+
+    async def once(number: int) -> str:
+        ended = await salon(
+            "probe", "websocket", "--file", str(file), "--handler", "room",
+            "--room", f"probed-{number}", "--url", server.ws_url, "--save", "reply.wav", "--json",
+            folder=tmp_path,
+        )  # fmt: skip
+        assert ended.code == 0, ended
+        lines = [json.loads(line) for line in ended.out.splitlines()]
+        (turn,) = [line["turn"] for line in lines if "turn" in line]
+        assert turn["latency_ms"] > 0
+        assert turn["server"]["duration"] > 0
+        (report,) = [line["report"] for line in lines if "report" in line]
+        assert report["received_ms"] > 500
+        sound, _ = read_wav(tmp_path / "reply.wav")
+        assert np.abs(sound.astype(int)).max() > 2000
+        return plain(turn["heard"])
+
+    await ask_until("what is salon", once)
 
 
 async def test_probe_as_controller_hears_its_own_words_again(
@@ -194,16 +200,21 @@ async def test_probe_as_controller_hears_its_own_words_again(
 ) -> None:
     file = tmp_path / "question.wav"
     write_wav(file, np.concatenate([silence(300), speak("what is salon"), silence(300)]))
-    ended = await salon(
-        "probe", "websocket", "--file", str(file), "--url", server.ws_url, "--save", "reply.wav",
-        folder=tmp_path,
-    )  # fmt: skip
-    assert ended.code == 0, ended
-    assert 'asrFinal      "what is salon"' in ended.out.lower().replace("asrfinal", "asrFinal")
-    sound, _ = read_wav(tmp_path / "reply.wav")
-    said = np.flatnonzero(np.abs(sound.astype(int)) > 300)
     sentences = ("you said what is salon", "you said does it work offline", "you said good morning")
-    assert heard(sound[said[0] : said[-1]], sentences) == sentences[0]
+
+    async def once(_number: int) -> tuple[list[str], str]:
+        ended = await salon(
+            "probe", "websocket", "--file", str(file), "--url", server.ws_url,
+            "--save", "reply.wav",
+            folder=tmp_path,
+        )  # fmt: skip
+        assert ended.code == 0, ended
+        sound, _ = read_wav(tmp_path / "reply.wav")
+        said = np.flatnonzero(np.abs(sound.astype(int)) > 300)
+        finals = re.findall(r'asrFinal      "(.*?)[?.]?"', ended.out)
+        return [final.lower() for final in finals], heard(sound[said[0] : said[-1]], sentences)
+
+    await ask_until((["what is salon"], sentences[0]), once)
 
 
 async def test_probe_fails_with_a_reason(server: ServerProcess, tmp_path: Path) -> None:
@@ -227,7 +238,7 @@ async def test_probe_fails_without_a_reply_and_without_the_key(tmp_path: Path) -
     with running_server(
         "--stt", "none", "--tts", "none", environment={"SALON_API_KEY": key}
     ) as server:
-        arguments = ("probe", "websocket", "--sine", "--url", server.ws_url, "--timeout", "3")
+        arguments = ("probe", "websocket", "--sine", "--url", server.ws_url, "--timeout", "8")
         locked_out = await salon(*arguments, folder=tmp_path)
         assert locked_out.code == 1
         assert "401" in locked_out.err or "key" in locked_out.err
@@ -323,10 +334,9 @@ async def test_ctrl_c_reaches_the_whole_process_group_and_calls_still_end(tmp_pa
             await call.send("tts", text="good morning")
             await call.expect("trackEnd")
             question = np.concatenate([silence(300), speak("what is salon"), silence(300)])
-            async with asyncio.timeout(20):
-                await call.talk(question)
-                async with call.quiet():
-                    await call.expect("asrFinal")
+            await call.talk(question)
+            async with call.quiet():
+                await call.expect("asrFinal")
             assert all(map(runs, workers)), "all of them still serve the call"
             await call.send("hangup")
             await call.closed()

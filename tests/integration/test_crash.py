@@ -40,7 +40,7 @@ def calls_in(server: ServerProcess) -> list[dict[str, Any]]:
 
 
 def events_in(server: ServerProcess) -> list[dict[str, Any]]:
-    answer = httpx.get(f"{server.url}/rooms/{ROOM}/timeline", params={"limit": 500})
+    answer = httpx.get(f"{server.url}/rooms/{ROOM}/timeline", params={"limit": 500}, timeout=20)
     assert answer.status_code == 200, answer.text
     events: list[dict[str, Any]] = answer.json()["events"]
     assert [event["index"] for event in events] == list(range(len(events)))
@@ -55,6 +55,13 @@ def is_hers(event: dict[str, Any]) -> bool:
     return bool(event["source"]["participant_id"] == "ada")
 
 
+def is_answered(events: list[dict[str, Any]], understood: list[str]) -> bool:
+    """Whether all that was understood is there, and an answer after it."""
+    said = [event for event in events if event["type"] == "message"]
+    hers = bodies([event for event in said if is_hers(event)])
+    return hers == understood and not is_hers(said[-1])
+
+
 async def message(socket: ClientConnection, *kinds: str) -> dict[str, Any]:
     async with asyncio.timeout(20):
         while True:
@@ -63,9 +70,9 @@ async def message(socket: ClientConnection, *kinds: str) -> dict[str, Any]:
                 return found
 
 
-async def ask(server: ServerProcess, text: str, *, kill: bool) -> str:
+async def ask(server: ServerProcess, text: str, *, kill: bool) -> tuple[str, list[str]]:
     """One spoken turn in the room; with `kill` the server dies while the agent speaks. The id of
-    the call."""
+    the call, and what was understood."""
     async with placed(server.ws_url, PATH) as call:
         answer = await call.invite(asr={}, vad={}, tts={})
         await call.talk(np.concatenate([silence(300), speak(text)]))
@@ -79,13 +86,13 @@ async def ask(server: ServerProcess, text: str, *, kill: bool) -> str:
                 workers = psutil.Process(server.pid).children(recursive=True)
                 await asyncio.to_thread(server.kill)
                 assert await call.closed() == 1006
-                _, left = await asyncio.to_thread(psutil.wait_procs, workers, 10)
+                _, left = await asyncio.to_thread(psutil.wait_procs, workers, 30)
                 assert not left, "workers outlive their server"
             else:
                 await call.expect("trackEnd", trackId="server-side-track")
                 await call.send("hangup")
                 await call.closed()
-    return str(answer["trackId"])
+    return str(answer["trackId"]), [str(final["text"]) for final in call.of("asrFinal")]
 
 
 @pytest.mark.slow
@@ -93,7 +100,7 @@ async def test_a_killed_server_keeps_the_room_and_records_the_call_as_failed(
     own_server: ServerProcess,
 ) -> None:
     server = own_server
-    cut = await ask(server, "what is salon", kill=True)
+    cut, understood = await ask(server, "what is salon", kill=True)
     (row,) = calls_in(server)
     assert row["ended_at"] is None
 
@@ -101,8 +108,8 @@ async def test_a_killed_server_keeps_the_room_and_records_the_call_as_failed(
     # an answer that the crash cut before it was stored is asked for again (R207)
     await until(lambda: len(bodies(events_in(server))) > 1, "an answer to the cut question")
     before = events_in(server)
-    asked, answered = bodies(before)
-    assert "what is salon" in asked.lower()
+    *asked, answered = bodies(before)
+    assert asked == understood
     assert answered
     (note,) = [event for event in before if event["content"].get("code") == "call_failed"]
     assert note["type"] == "system"
@@ -111,14 +118,11 @@ async def test_a_killed_server_keeps_the_room_and_records_the_call_as_failed(
     assert (row["id"], row["state"]) == (cut, "failed")
     assert row["ended_at"] is not None
 
-    await ask(server, "does it work offline", kill=False)
+    # a machine too busy to send the sound in time may make a pause, and two turns, of it
+    _, understood = await ask(server, "does it work offline", kill=False)
+    await until(lambda: is_answered(events_in(server)[len(before) :], understood), "an answer")
     after = events_in(server)
     assert [event["id"] for event in after][: len(before)] == [event["id"] for event in before]
-    said = after[len(before) :]
-    # a machine too busy to send the sound in time may make a pause, and two turns, of it
-    asked = " ".join(bodies([event for event in said if is_hers(event)]))
-    assert asked.lower().rstrip("?.") == "does it work offline"
-    assert bodies([event for event in said if not is_hers(event)])
 
     url = f"{server.ws_url}/ws/{ROOM}?participant=ben&name=Ben"
     async with connect(url) as socket:
@@ -131,5 +135,5 @@ async def test_a_killed_server_keeps_the_room_and_records_the_call_as_failed(
     assert bodies([typed]) == ["what can i say"]
     assert typed["source"]["participant_id"] == "ben"
     assert bodies(events_in(server)) == [*bodies(after), *bodies([typed, reply])]
-    states = [row["state"] for row in calls_in(server)]
-    assert states == ["failed", "ended"]
+    wanted = ["failed", "ended"]
+    await until(lambda: [row["state"] for row in calls_in(server)] == wanted, "the calls' states")

@@ -40,7 +40,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 ROUNDS = 5
 LATEST_S = 0.8
-TIMEOUT_S = 30
+TIMEOUT_S = 120
 PAGE = 500
 
 Told = tuple[str, int, str]

@@ -207,7 +207,7 @@ async def test_the_official_client_speaks_by_http(service: DeepgramService) -> N
 
 @pytest.fixture
 async def ears(service: DeepgramService) -> AsyncIterator[DeepgramSTTProvider]:
-    engine = DeepgramSTTProvider(DeepgramConfig(KEY, base_url=service.url), timeout=10)
+    engine = DeepgramSTTProvider(DeepgramConfig(KEY, base_url=service.url), timeout=30)
     await engine.start()
     yield engine
     await engine.close()
@@ -216,7 +216,7 @@ async def ears(service: DeepgramService) -> AsyncIterator[DeepgramSTTProvider]:
 
 async def emptied(service: DeepgramService) -> None:
     """No stream is open, no task of an engine runs."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while service.open_streams or any(
             "deepgram" in task.get_name() for task in asyncio.all_tasks()
         ):
@@ -317,7 +317,10 @@ def test_formats_the_service_does_not_have_are_refused(encoding: Any, rate: int)
 async def test_V96_a_fault_ends_its_own_utterance(
     service: DeepgramService, question: Samples, fault: str
 ) -> None:
-    ears = DeepgramSTTProvider(DeepgramConfig(KEY, base_url=service.url), timeout=2)
+    # only what hangs has to be given up
+    ears = DeepgramSTTProvider(
+        DeepgramConfig(KEY, base_url=service.url), timeout=5 if fault == "hang" else 30
+    )
     await ears.start()
     utterance = ears.recognize()
     utterance.push(question[:16_000])

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import time
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -59,7 +58,7 @@ async def service() -> AsyncIterator[ElevenLabsService]:
 
 
 def engine_for(service: ElevenLabsService, **options: object) -> ElevenLabsTTSProvider:
-    made: dict[str, object] = {"read_timeout": 5.0, **options}
+    made: dict[str, object] = {"read_timeout": 30.0, **options}
     config = ElevenLabsConfig(KEY, base_url=service.url, **made)  # type: ignore[arg-type]
     return ElevenLabsTTSProvider(config)
 
@@ -331,14 +330,20 @@ async def test_voices_that_are_none_are_told(service: ElevenLabsService, fault: 
 async def test_V106_a_fault_of_the_socket_ends_its_own_piece(
     service: ElevenLabsService, fault: str
 ) -> None:
-    await after_a_fault(service, engine_for(service, read_timeout=0.5), fault)
+    await after_a_fault(service, engine_for(service, read_timeout=patience(fault)), fault)
 
 
 @pytest.mark.parametrize("fault", HTTP_FAULTS)
 async def test_V106_a_fault_over_http_ends_its_own_piece(
     service: ElevenLabsService, fault: str
 ) -> None:
-    await after_a_fault(service, engine_for(service, stream_input=False, read_timeout=0.5), fault)
+    engine = engine_for(service, stream_input=False, read_timeout=patience(fault))
+    await after_a_fault(service, engine, fault)
+
+
+def patience(fault: str) -> float:
+    """Seconds: only what hangs has to be given up, and what does not hang may be slow."""
+    return 3.0 if "hang" in fault else 30.0
 
 
 async def after_a_fault(
@@ -351,7 +356,7 @@ async def after_a_fault(
     with pytest.raises(SpeechError, match="ElevenLabsTTS") as told:
         await spoken(engine, LONG)
     assert KEY not in str(told.value)
-    assert {"401": "401", "429": "429", "hang": "0.5 s", "refuse": "quota"}.get(fault, "") in str(
+    assert {"401": "401", "429": "429", "hang": "3 s", "refuse": "quota"}.get(fault, "") in str(
         told.value
     )
     service.fault = ""
@@ -360,7 +365,9 @@ async def after_a_fault(
     assert heard(sound, SAID) == SAID[0]
     await service.quiet()
     await drained(engine)
-    assert descriptors() <= before + 2
+    async with asyncio.timeout(10):
+        while descriptors() > before + 2:
+            await asyncio.sleep(0.005)
     await engine.close()
 
 
@@ -402,12 +409,12 @@ async def test_an_interruption_ends_the_service_at_once(service: ElevenLabsServi
     for over in (None, False):
         engine = engine_for(service, stream_input=over)
         await engine.start()
+        before = service.sent_pieces
         stream = engine.speak(LONG * 10)
         await anext(stream)
-        begun = time.monotonic()
         await stream.aclose()
-        assert time.monotonic() - begun < 0.1
         await service.quiet()
+        assert service.sent_pieces - before < 250, "of 500 and more"
         await drained(engine)
         sound, _ = await spoken(engine, TEXT)
         assert heard(sound, SAID) == SAID[0]
@@ -491,7 +498,7 @@ async def test_closing_ends_pieces_that_wait(service: ElevenLabsService) -> None
 
 
 async def test_connections_are_bounded(service: ElevenLabsService) -> None:
-    engine = engine_for(service, max_connections=1, read_timeout=0.3)
+    engine = engine_for(service, max_connections=1, read_timeout=3.0)
     await engine.start()
     stream = engine.speak(LONG)
     await anext(stream)

@@ -163,7 +163,7 @@ async def smtp_server(*, tls: ssl.SSLContext | None = None, **settings: Any) -> 
 @asynccontextmanager
 async def provider(post: Post, **settings: Any) -> AsyncIterator[SMTPEmailProvider]:
     known = {"host": "127.0.0.1", "port": post.port, "tls": "none", "from_address": FROM}
-    made = SMTPEmailProvider(SMTPConfig(**(known | {"timeout": 5.0} | settings)))
+    made = SMTPEmailProvider(SMTPConfig(**(known | {"timeout": 30.0} | settings)))
     try:
         yield made
     finally:
@@ -292,7 +292,7 @@ async def test_nobody_listens() -> None:
 
 
 async def test_a_silent_server_is_given_up() -> None:
-    async with smtp_server() as post, provider(post, send_timeout=0.3) as mail:
+    async with smtp_server() as post, provider(post, send_timeout=2.0) as mail:
         post.hold = asyncio.Event()
         result = await mail.send(event(), TO)
         assert (result.error, result.retryable) == ("timeout", True)
@@ -478,7 +478,7 @@ class Dovecot:
             limits = {"user": self._ids[0], "group": self._ids[1], "extra_groups": []}
         command = [DOVECOT, "-F", "-c", str(self.home / "conf")]
         self._process = subprocess.Popen(command, start_new_session=True, **limits)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while True:
             try:
                 self.admin().logout()
@@ -494,10 +494,10 @@ class Dovecot:
         process, self._process = self._process, None
         if process is not None:
             os.killpg(process.pid, signal.SIGTERM)
-            process.wait(10)
+            process.wait(60)
 
     def admin(self) -> imaplib.IMAP4:
-        made = imaplib.IMAP4("127.0.0.1", self.port, timeout=5)
+        made = imaplib.IMAP4("127.0.0.1", self.port, timeout=30)
         made._encoding = "utf-8"  # type: ignore[attr-defined]
         made.login(USER, PASSWORD)
         made.select("INBOX")
@@ -593,14 +593,14 @@ class Core:
         return InboundResult(event(message.content))
 
     async def wait(self, count: int) -> list[InboundMessage]:
-        async with asyncio.timeout(10), self.arrived:
+        async with asyncio.timeout(60), self.arrived:
             await self.arrived.wait_for(lambda: len(self.messages) >= count)
         return self.messages
 
 
 def imap(server: Dovecot, /, **settings: Any) -> IMAPConfig:
     known = {"host": "127.0.0.1", "port": server.port, "tls": "none", "username": USER}
-    known |= {"password": PASSWORD, "reconnect_delay": 0.02, "retry_delay": 0.02, "timeout": 5.0}
+    known |= {"password": PASSWORD, "reconnect_delay": 0.02, "retry_delay": 0.02, "timeout": 30.0}
     return IMAPConfig(**(known | settings))
 
 
@@ -619,7 +619,7 @@ async def reading(
 
 
 async def until(check: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await asyncio.to_thread(check):
             await asyncio.sleep(0.02)
 

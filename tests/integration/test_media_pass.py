@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from tests.integration.sound_server import SoundServer, sound_server
+from tests.integration.sound_server import PATIENCE_S, SoundServer, sound_server
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
@@ -29,6 +29,13 @@ async def server() -> AsyncIterator[SoundServer]:
         yield made
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
 @asynccontextmanager
 async def passing(url: str, policy: UrlPolicy = HERE, **option: int) -> AsyncIterator[CallPair]:
     """An answered call whose sound goes to `url`."""
@@ -39,7 +46,7 @@ async def passing(url: str, policy: UrlPolicy = HERE, **option: int) -> AsyncIte
     ):
         call = CallPair.connect(gateway.acceptor, "/ws?id=a")
         rates = {"inputSampleRate": 16_000, "outputSampleRate": 16_000}
-        await call.invite(mediaPass={"url": url, **rates, **option}, timeout=10)
+        await call.invite(mediaPass={"url": url, **rates, **option})
         yield call
 
 
@@ -54,11 +61,11 @@ async def test_G170_G171_G172_both_ways(server: SoundServer) -> None:
         await server.say("text is nothing")
         for _ in range(10):
             await server.say(tone(20).tobytes())
-        await asyncio.sleep(0.6)
-        assert len(call.sound) == 3200
+        await until(lambda: len(call.sound) >= 3200)
         assert int(call.sound.max()) > 3000
         call.send({"command": "hangup"})
         await call.closed()
+        assert len(call.sound) == 3200
     await server.until(lambda: server.ended == [1000])
 
 
@@ -87,13 +94,14 @@ async def test_G173_a_broken_connection_is_told_and_comes_back(
             server.connections[0].transport.abort()
         else:
             await server.connections[0].close(1011, "out of order")
-        await call.expect("trackEnd", trackId="server-side-track")
-        error = call.events[-2]
+        ended = await call.expect("trackEnd", trackId="server-side-track")
+        error = call.events[call.events.index(ended) - 1]
         assert error["sender"] == f"media_pass: {server.url}"
         assert "no Close frame" in error["error"] or "1011 out of order" in error["error"]
         await call.expect("trackStart", trackId="server-side-track")
+        await server.until(lambda: len(server.connections) == 2)
         await server.say(tone(100).tobytes())
-        await asyncio.sleep(0.3)
+        await until(lambda: len(call.sound) >= 1600)
         assert len(call.sound) == 1600
 
 
@@ -237,7 +245,7 @@ async def test_a_server_far_ahead_waits_and_loses_nothing(server: SoundServer) -
 
     running = asyncio.ensure_future(link.run(receive))
     sent = [server.connections[0].send(bytes([n]) * 500_000) for n in range(60)]
-    sending = asyncio.ensure_future(asyncio.wait_for(asyncio.gather(*sent), 10))
+    sending = asyncio.ensure_future(asyncio.wait_for(asyncio.gather(*sent), 60))
     await asyncio.sleep(0.5)
     assert not sending.done()
     full = False
@@ -251,10 +259,9 @@ async def test_a_server_far_ahead_waits_and_loses_nothing(server: SoundServer) -
 async def test_a_server_that_does_not_say_goodbye_is_not_waited_for(server: SoundServer) -> None:
     async with passing(server.url) as call:
         server.connections[0].transport.pause_reading()
-        since = asyncio.get_running_loop().time()
         call.send({"command": "hangup"})
-        await call.closed()
-        assert asyncio.get_running_loop().time() - since < 1.0
+        await call.closed(timeout=5)  # half of what the library itself would wait
+        assert server.ended == []
         server.connections[0].transport.resume_reading()
 
 

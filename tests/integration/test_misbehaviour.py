@@ -19,7 +19,8 @@ from websockets.exceptions import InvalidStatus
 
 from salon.testing.server import ServerProcess, running_server
 
-LONG = "The quick brown fox jumps over the lazy dog near the bank of the river. " * 12
+LONG = "The quick brown fox jumps over the lazy dog near the bank of the river. " * 60
+"""More than is said while the others misbehave, however long a busy machine takes over them."""
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ async def test_a_flood_of_commands_is_bounded(beset: ServerProcess, good: WireCa
             await call.send("tts", text="word", playId="same")
         await call.send("hangup")
         # it may also be cut off, when the errors come faster than it reads them
-        assert await call.closed(timeout=60) in (1000, 1008)
+        assert await call.closed(timeout=120) in (1000, 1008)
         assert "too many commands wait" in str(call.of("error", code=429)[0])
 
 
@@ -202,7 +203,7 @@ async def test_a_client_that_stops_reading_loses_sound_and_then_its_call(
         await loop.sock_sendall(bare, frame({"command": "tts", "text": LONG}))
         history = {"command": "history", "speaker": "a", "text": "x" * 4000}
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(120):
                 while True:
                     await loop.sock_sendall(bare, frame(history))
         except ConnectionError:
@@ -302,8 +303,8 @@ async def test_half_a_request_is_dropped_in_time() -> None:
                 _, writer = await asyncio.open_connection("127.0.0.1", server.port)
                 writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
                 writers.append(writer)
-            async with httpx.AsyncClient(base_url=server.url, timeout=10) as client:
-                async with asyncio.timeout(12):
+            async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
+                async with asyncio.timeout(60):
                     while (await client.get("/health")).status_code != 200:
                         await asyncio.sleep(0.2)
         finally:

@@ -74,6 +74,7 @@ async def test_health_readiness_and_metrics_follow_the_calls(server: ServerProce
 async def test_a_call_that_hangs_up_without_a_reason_is_no_killed_call(
     server: ServerProcess,
 ) -> None:
+    await emptied(server)
     before = await metrics_of(server)
     async with placed(server.ws_url) as call:
         await call.invite()
@@ -86,7 +87,7 @@ async def test_a_call_that_hangs_up_without_a_reason_is_no_killed_call(
 
 
 async def test_the_schemas_are_served_and_complete(server: ServerProcess) -> None:
-    async with httpx.AsyncClient(base_url=server.url) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
         api = (await client.get("/openapi.json")).json()
         assert api["openapi"].startswith("3.")
         expected = {

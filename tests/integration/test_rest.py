@@ -220,7 +220,7 @@ async def test_a_token_opens_the_text_socket_as_its_participant(keyed: ServerPro
 async def test_a_text_socket_ends_with_its_token(keyed: ServerProcess) -> None:
     async with client(keyed) as api:
         room_id = await room_of(api)
-        token = await token_of(api, room_id, ttl_seconds=2)
+        token = await token_of(api, room_id, ttl_seconds=5)
         async with connect(f"{keyed.ws_url}/ws/{room_id}?token={token}") as socket:
             async with asyncio.timeout(20):
                 await socket.wait_closed()

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.integration.conftest import until
+from tests.integration.conftest import emptied, until
 from tests.integration.program import salon
 from tests.integration.wire import placed
 from websockets.asyncio.client import connect
@@ -47,7 +47,7 @@ async def raw(port: int, request: bytes) -> bytes:
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example"])
 async def test_a_foreign_host_gets_nothing(server: ServerProcess, host: str) -> None:
-    async with httpx.AsyncClient(base_url=server.url, headers={"Host": host}) as client:
+    async with httpx.AsyncClient(base_url=server.url, headers={"Host": host}, timeout=20) as client:
         for path in ("/", "/list", "/health", "/openapi.json", "/api/info"):
             assert (await client.get(path)).status_code == 403, path
         assert (await client.post("/rooms")).status_code == 403
@@ -81,7 +81,7 @@ async def test_the_own_page_and_programs_open_sockets(server: ServerProcess) -> 
 async def test_a_foreign_page_changes_nothing(server: ServerProcess) -> None:
     async with (
         placed(server.ws_url, "/ws?id=target") as call,
-        httpx.AsyncClient(base_url=server.url) as client,
+        httpx.AsyncClient(base_url=server.url, timeout=20) as client,
     ):
         await call.invite()
         for headers in (
@@ -107,7 +107,7 @@ async def test_a_foreign_page_changes_nothing(server: ServerProcess) -> None:
 
 
 async def test_every_answer_forbids_embedding(server: ServerProcess) -> None:
-    async with httpx.AsyncClient(base_url=server.url) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
         for path in ("/", "/health", "/nowhere"):
             headers = (await client.get(path)).headers
             assert "frame-ancestors 'none'" in headers["content-security-policy"]
@@ -150,6 +150,7 @@ IDS = (
 
 
 async def test_ids_from_outside_never_become_paths(server: ServerProcess) -> None:
+    await emptied(server)
     before = tree(server.data_dir)
     requests = []
     for found in IDS:
@@ -256,7 +257,7 @@ RIGHT: tuple[dict[str, str], ...] = ({"Authorization": f"Bearer {KEY}"}, {"X-API
 
 async def test_with_a_key_http_asks_for_it(locked: ServerProcess) -> None:
     paths = ("/list", "/metrics", "/rooms/x/timeline", "/openapi.json", "/schema/call.json")
-    async with httpx.AsyncClient(base_url=locked.url) as client:
+    async with httpx.AsyncClient(base_url=locked.url, timeout=20) as client:
         for path in paths:
             for headers in WRONG:
                 answer = await client.get(path, headers=headers)
@@ -285,7 +286,7 @@ async def test_with_a_key_sockets_ask_for_it(locked: ServerProcess) -> None:
 async def test_a_login_opens_the_page_and_its_sockets_only_from_the_own_origin(
     locked: ServerProcess,
 ) -> None:
-    async with httpx.AsyncClient(base_url=locked.url) as client:
+    async with httpx.AsyncClient(base_url=locked.url, timeout=20) as client:
         assert (await client.post("/api/login", json={"key": "no" * 10})).status_code == 401
         answer = await client.post("/api/login", json={"key": KEY})
         assert answer.json() == {"auth": "ok"}
@@ -304,7 +305,7 @@ async def test_a_login_opens_the_page_and_its_sockets_only_from_the_own_origin(
 
 async def test_guessing_the_key_is_slowed_down() -> None:
     with running_server("--stt", "none", environment={"SALON_API_KEY": KEY}) as server:
-        async with httpx.AsyncClient(base_url=server.url) as client:
+        async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
             for _ in range(5):
                 answer = await client.post("/api/login", json={"key": "guess-guess-guess"})
                 assert answer.status_code == 401
@@ -331,7 +332,9 @@ async def test_secrets_are_in_neither_list_nor_logs() -> None:
             )
             await call.send("tts", text="Hello.", option={"secretKey": given})
             await call.expect("trackStart", trackId="server-side-track")
-            async with httpx.AsyncClient(base_url=server.url, headers=headers) as client:
+            async with httpx.AsyncClient(
+                base_url=server.url, headers=headers, timeout=20
+            ) as client:
                 listed = (await client.get("/list")).text
                 info = (await client.get("/api/info")).text
             await call.send("tts", text=["wrong"], secretKey=given)

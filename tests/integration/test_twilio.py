@@ -186,7 +186,7 @@ async def test_trouble_of_the_service_is_retryable(
 
 async def test_a_silent_service_is_given_up(service: TwilioService) -> None:
     service.faults.append("silence")
-    provider = TwilioSMSProvider(config(service, timeout=0.2))
+    provider = TwilioSMSProvider(config(service, timeout=2.0))
     result = await provider.send(event(), TO)
     await provider.close()
     assert (result.error, result.retryable, result.outcome_unknown) == ("timeout", True, True)
@@ -194,7 +194,7 @@ async def test_a_silent_service_is_given_up(service: TwilioService) -> None:
 
 async def test_a_wait_for_a_free_connection_is_bounded(service: TwilioService) -> None:
     service.faults.append("silence")
-    settings = config(service, timeout=1.0, connect_timeout=0.2, max_connections=1)
+    settings = config(service, timeout=4.0, connect_timeout=2.0, max_connections=1)
     provider = TwilioSMSProvider(settings)
     results = await asyncio.gather(provider.send(event(), TO), provider.send(event(), TO))
     await provider.close()

@@ -78,7 +78,7 @@ async def running(service: Application) -> AsyncIterator[None]:
         finally:
             await service.backend.close()
             server.should_exit = True
-            await asyncio.wait_for(task, 10)
+            await asyncio.wait_for(task, 30)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ async def service() -> AsyncIterator[Service]:
 
 async def test_a_page_over_webrtc(service: Service) -> None:
     url = f"http://{service.address}/webrtc/offer"
-    async with offering() as client, httpx.AsyncClient() as http:
+    async with offering() as client, httpx.AsyncClient(timeout=20) as http:
         offer = await client.offer()
         body = {"sdp": without_candidates(offer), "type": "offer", "webrtc_id": "k3x9"}
         assert (await http.post(url, json=body)).status_code == 403
@@ -125,12 +125,14 @@ async def test_a_page_over_webrtc(service: Service) -> None:
                 np.abs(frame.to_ndarray()).max() > 1000 for frame in last
             )
 
+        def quiet(count: int) -> bool:
+            return all(np.abs(frame.to_ndarray()).max() <= 1000 for frame in client.frames[-count:])
+
         await until(lambda: loud(30))
         assert frequency(*of_client(client.frames[-25:])) == pytest.approx(1000, abs=10)
         service.backend.interrupt(session)
         await sending
-        await asyncio.sleep(0.6)
-        assert not loud(1)
+        await until(lambda: quiet(3))
 
         second = {**body, "webrtc_id": "other"}
         refused = (await http.post(url, json=second, headers=KEY)).json()
@@ -156,7 +158,7 @@ async def test_a_page_over_websocket(service: Service) -> None:
         (session,) = service.sessions
         await service.backend.send_audio(session, chunk(1000, 1000, 24_000).data)
         heard = b""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(heard) < 24_000:
                 message = json.loads(await page.recv())
                 heard += base64.b64decode(message["media"]["payload"])
@@ -171,7 +173,7 @@ async def test_a_session_that_ends_here_ends_the_socket(service: Service) -> Non
         await page.send(json.dumps({"event": "start", "websocket_id": "k3x9"}))
         await until(lambda: service.ready != [])
         await service.backend.disconnect(service.sessions[0])
-        await asyncio.wait_for(page.wait_closed(), 5)
+        await asyncio.wait_for(page.wait_closed(), 30)
         assert page.close_code == 1000
     assert service.gone == []
 
@@ -185,7 +187,7 @@ async def test_the_application_shown_to_users_repeats_what_it_hears() -> None:
         payload = base64.b64encode(encode_ulaw(tone(1000))).decode()
         await page.send(json.dumps({"event": "media", "media": {"payload": payload}}))
         heard = b""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(heard) < 16_000:
                 message = json.loads(await page.recv())
                 heard += base64.b64decode(message["media"]["payload"])

@@ -62,6 +62,11 @@ class Relay(asyncio.DatagramProtocol):
             self._transport.close()
 
 
+MOST_TRIES = 4
+STALL_S = 0.03
+"""What the frames that are held back hide."""
+
+
 async def carried(how: Impairment, **codec: Any) -> tuple[list[AudioFrame], int, int]:
     """4 s of a tone through a bad network: what was heard, packets lost, frames concealed."""
     one, other = RTPVoiceBackend(rtcp="off", **codec), RTPVoiceBackend(rtcp="off", **codec)
@@ -74,9 +79,9 @@ async def carried(how: Impairment, **codec: Any) -> tuple[list[AudioFrame], int,
             "room", "bob", "voice", metadata={"remote_addr": await relay.open()}
         )
         await other.send_audio(second, chunk(440, 4000).data)
-        await until(lambda: other.statistics(second).packets.packets_sent >= 195, 10)
+        await until(lambda: other.statistics(second).packets.packets_sent >= 195, 30)
         figures = one.packets_lost(first), one.concealed_frames(first)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await other.wait_playback(second)
         await asyncio.sleep(0.3)
     finally:
@@ -84,6 +89,31 @@ async def carried(how: Impairment, **codec: Any) -> tuple[list[AudioFrame], int,
         await one.close()
         await other.close()
     return frames, *figures
+
+
+async def carried_steadily(how: Impairment, **codec: Any) -> tuple[list[AudioFrame], int, int]:
+    """`carried`, tried again where this machine stalled meanwhile: that is another network."""
+    loop = asyncio.get_running_loop()
+    late = 0.0
+
+    async def watch() -> None:
+        nonlocal late
+        while True:
+            due = loop.time() + 0.01
+            await asyncio.sleep(0.01)
+            late = max(late, loop.time() - due)
+
+    for _ in range(MOST_TRIES):
+        late = 0.0
+        watching = asyncio.create_task(watch())
+        try:
+            found = await carried(how, **codec)
+        finally:
+            watching.cancel()
+        if late < STALL_S:
+            break
+        print(f"a stall of {1000 * late:.0f} ms")
+    return found
 
 
 def loud(frames: list[AudioFrame]) -> list[int]:
@@ -95,7 +125,7 @@ def loud(frames: list[AudioFrame]) -> list[int]:
 )
 async def test_V26_jitter_and_reordering_within_the_window_lose_nothing(codec: Any) -> None:
     how = Impairment(delay_ms=20, jitter_ms=15, reorder=0.02, reorder_ms=25, duplicate=0.02)
-    frames, lost, concealed = await carried(how, **codec)
+    frames, lost, concealed = await carried_steadily(how, **codec)
     assert lost <= 2
     assert concealed <= 12  # until the jitter is known
     heard = np.concatenate([frame.samples for frame in frames[60:120]])
@@ -106,7 +136,7 @@ async def test_V26_jitter_and_reordering_within_the_window_lose_nothing(codec: A
     "codec", [{}, {"payload_type": 111, "clock_rate": 48_000}], ids=["PCMU", "opus"]
 )
 async def test_V29_V32_V33_loss_is_replaced_counted_and_marked(codec: Any) -> None:
-    frames, lost, concealed = await carried(Impairment(loss=0.1), **codec)
+    frames, lost, concealed = await carried_steadily(Impairment(loss=0.1), **codec)
     assert 8 <= lost <= 40  # of 200
     assert concealed >= lost * 0.5
     assert sum("concealed" in frame.metadata for frame in frames) >= lost * 0.5
@@ -146,7 +176,7 @@ async def running(service: Service) -> AsyncIterator[None]:
         task = asyncio.create_task(server.serve([listener]))
         service.url = f"ws://127.0.0.1:{listener.getsockname()[1]}/voice"
         try:
-            await until(lambda: server.started)
+            await until(lambda: server.started, 30)
             yield
         finally:
             await service.backend.close()
@@ -161,7 +191,7 @@ async def converse(service: Any, client: ClientConnection) -> None:
     assert (ready["type"], ready["session_id"]) == ("ready", service.sessions[0].id)
     for _ in range(10):
         await client.send(tone(20).tobytes())
-    await until(lambda: len(service.frames) >= 10)
+    await until(lambda: len(service.frames) >= 10, 30)
     session = service.sessions[0]
     await service.backend.send_audio(session, chunk(500, 3000).data)
     heard = b""
@@ -170,7 +200,7 @@ async def converse(service: Any, client: ClientConnection) -> None:
         assert isinstance(message, bytes)
         heard += message
     service.backend.interrupt(session)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             message = await client.recv()
             if isinstance(message, str):
@@ -185,8 +215,8 @@ async def test_a_route_of_fastapi_carries_a_conversation() -> None:
     async with running(service):
         async with connect(service.url) as client:
             await converse(service, client)
-        await until(lambda: service.gone == [service.sessions[0].id])
-        await until(lambda: service.sessions[0].state is VoiceSessionState.ENDED)
+        await until(lambda: service.gone == [service.sessions[0].id], 30)
+        await until(lambda: service.sessions[0].state is VoiceSessionState.ENDED, 30)
 
 
 async def test_our_own_server_carries_the_same_conversation() -> None:
@@ -208,7 +238,7 @@ async def test_our_own_server_carries_the_same_conversation() -> None:
     try:
         async with connect(f"ws://127.0.0.1:{port}/voice") as client:
             await converse(service, client)
-        await until(lambda: service.sessions[0].state is VoiceSessionState.ENDED)
+        await until(lambda: service.sessions[0].state is VoiceSessionState.ENDED, 30)
     finally:
         await service.backend.close()
         server.close()
@@ -221,14 +251,14 @@ async def test_a_client_that_stops_reading_is_sent_away() -> None:
             service.url, max_queue=1, ping_interval=None, compression=None
         ) as client:
             await client.send(json.dumps({"type": "start", "output_sample_rate": 48_000}))
-            await until(lambda: bool(service.sessions))
+            await until(lambda: bool(service.sessions), 30)
             session = service.sessions[0]
             client.transport.pause_reading()
             sending = asyncio.create_task(flood(service, session))
             await until(lambda: session.state is VoiceSessionState.ENDED, 30)
             sending.cancel()
         assert session.metadata["ended_reason"] == SLOW
-        assert service.gone == [session.id]
+        await until(lambda: service.gone == [session.id], 30)
 
 
 async def flood(service: Service, session: VoiceSession) -> None:

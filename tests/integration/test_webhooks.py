@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from salon.providers.sms import EMPTY_TWIML, twilio_signature
 from salon.providers.webhooks import WebhookSigner, WebhookVerifier
-from salon.testing.server import ServerProcess, free_port, running_server
+from salon.testing.server import ServerProcess, running_server
 
 KEY = "the-master-key-of-all"
 SECRET = "a-secret-for-webhooks"
@@ -33,7 +33,7 @@ PUBLIC = "https://salon.example"
 class Receiver:
     """Another system that takes signed webhooks."""
 
-    port: int
+    port: int = 0
     got: asyncio.Queue[Any] = field(default_factory=asyncio.Queue)
 
     async def take(self, request: Request) -> JSONResponse:
@@ -45,19 +45,20 @@ class Receiver:
 
 @asynccontextmanager
 async def receiving() -> AsyncIterator[Receiver]:
-    receiver = Receiver(free_port())
+    receiver = Receiver()
     app = Starlette(routes=[Route("/in", receiver.take, methods=["POST"])])
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=receiver.port, log_config=None, lifespan="off")
-    )
-    serving = asyncio.create_task(server.serve())
-    try:
-        while not server.started:
-            await asyncio.sleep(0.01)
-        yield receiver
-    finally:
-        server.should_exit = True
-        await serving
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        receiver.port = listener.getsockname()[1]
+        serving = asyncio.create_task(server.serve([listener]))
+        try:
+            while not server.started:
+                assert not serving.done()
+                await asyncio.sleep(0.01)
+            yield receiver
+        finally:
+            server.should_exit = True
+            await serving
 
 
 @asynccontextmanager
@@ -93,11 +94,9 @@ async def test_a_conversation_with_another_system() -> None:
     ):
         body = json.dumps({"sender_id": "crm-7", "body": "Hello, who are you?"}).encode()
         headers = WebhookSigner(SECRET).headers("w1", body)
-        started = time.monotonic()
         for _ in range(2):
             answer = await api.post("/webhooks/http/webhook", content=body, headers=headers)
             assert answer.status_code == 200
-        assert time.monotonic() - started < 10
         async with asyncio.timeout(20):
             reply = await receiver.got.get()
         assert reply["content"]["type"] == "text"

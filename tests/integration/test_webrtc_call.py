@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from tests.conformance.gateway.rtc_call import (
+    RATE,
     RtcCall,
     candidates_of,
     placed_rtc,
@@ -20,7 +21,7 @@ from tests.conformance.gateway.rtc_call import (
 from tests.integration.asking import ask_until, plain
 from tests.integration.conftest import emptied, until
 from tests.integration.hearing import heard
-from tests.integration.wire import WireCall, placed
+from tests.integration.wire import TIMEOUT_S, WireCall, placed
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -44,8 +45,13 @@ def loud(samples: Samples) -> bool:
 
 
 async def settled(call: RtcCall) -> Samples:
-    """Everything heard, once the rest has come through the jitter buffer."""
-    await asyncio.sleep(0.4)
+    """Everything heard, once the rest has come through the jitter buffer: it ends in silence, and
+    nothing more comes."""
+    before = 0
+    async with asyncio.timeout(TIMEOUT_S):
+        while not before or before != len(call.speaker) or loud(call.speaker[-1]):
+            before = len(call.speaker)
+            await asyncio.sleep(0.4)
     return call.sound()
 
 
@@ -56,7 +62,7 @@ async def hang_up(call: WireCall, server: ServerProcess) -> None:
 
 
 async def new_room(server: ServerProcess) -> str:
-    async with httpx.AsyncClient(base_url=server.url) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
         room: str = (await client.post("/rooms")).json()["id"]
         return room
 
@@ -87,7 +93,8 @@ async def test_T25_what_a_program_says_is_heard(server: ServerProcess, prefer: s
         assert candidates_of(sdp)
         assert re.search(rf"a=rtpmap:\d+ {prefer}/", sdp, re.IGNORECASE)
         assert call.names == ["trackStart", "answer"]
-        (row,) = (await asyncio.to_thread(server.get, "/list"))["active_calls"]
+        rows = (await asyncio.to_thread(server.get, "/list"))["active_calls"]
+        (row,) = [row for row in rows if row["id"] == answer["trackId"]]
         assert row["callType"] == "webrtc"
         await call.send("tts", text=SAID[0], playId="answer-1")
         await call.expect("trackEnd", playId="answer-1")
@@ -174,11 +181,9 @@ async def test_G150_a_caller_whose_connection_closes_is_hung_up_later(
     async with placed_rtc(server.ws_url) as call:
         await call.invite()
         await call.pc.close()
-        await call.expect("trackEnd", timeout=15)
-        begun = asyncio.get_running_loop().time()
-        await call.expect("hangup", timeout=15)
-        passed, late = asyncio.get_running_loop().time() - begun, call.stalled
-        assert 8 - late < passed < 12 + late
+        await call.expect("trackEnd")
+        # how long it waits is shown in virtual time (`test_webrtc_connection`)
+        await call.expect("hangup")
         await call.closed()
     await emptied(server)
 
@@ -220,20 +225,38 @@ async def ask(server: ServerProcess, room: str) -> str:
 
 @pytest.mark.slow
 async def test_speaking_cuts_the_agent(server: ServerProcess) -> None:
-    room = await new_room(server)
+    async def once(number: int) -> str:
+        return await speak_over(server, await new_room(server))
+
+    await ask_until(ASKED, once)
+
+
+async def speak_over(server: ServerProcess, room: str) -> str:
+    """A question and, where it was understood, words over its answer; what was understood. The
+    answer to something else may be over before the words."""
     async with placed_rtc(server.ws_url, f"/webrtc?handler=room&room={room}") as call:
         await call.invite()
         await call.talk(QUESTION)
+        understood = plain((await call.expect("asrFinal"))["text"])
         await call.expect("trackStart", trackId="server-side-track")
-        await asyncio.sleep(1.0)
-        before = len(call.speaker)
-        await call.talk(speak("wait please stop talking now"))
-        await call.expect("interruption")
-        await call.expect("trackEnd", trackId="server-side-track")
-        assert len(call.speaker) > before  # it was speaking until then
+        if understood == ASKED:
+            await until(lambda: _spoken(call.sound()) >= RATE, "a second of the answer is heard")
+            before = len(call.speaker)
+            await call.talk(speak("wait please stop talking now"))
+            await call.expect("interruption")
+            await call.expect("trackEnd", trackId="server-side-track")
+            assert len(call.speaker) > before  # it was speaking until then
         await hang_up(call, server)
-    _, answered, *_ = await messages(server, room, 2)
-    assert answered["metadata"].get("interrupted") is True
+    if understood == ASKED:
+        await until(lambda: _interrupted(server, room), "the answer is stored as cut")
+    return understood
+
+
+def _interrupted(server: ServerProcess, room: str) -> bool:
+    """Whether the first answer in a room was cut."""
+    events = server.get(f"/rooms/{room}/timeline?limit=500")["events"]
+    answers = [event for event in events if event["source"]["channel_type"] == "ai"]
+    return bool(answers and answers[0]["metadata"].get("interrupted") is True)
 
 
 @pytest.mark.slow
@@ -308,6 +331,7 @@ async def test_a_limit_of_calls_is_shared_by_both_kinds() -> None:
             health = await asyncio.to_thread(few.get, "/health")
             assert (health["calls"], health["max_calls"]) == (3, 3)
         await emptied(few)
+        await until(lambda: few.get("/health")["calls"] == 0, "calls counted as used")
         tries = await asyncio.gather(
             *(_attempt(few.ws_url + path) for path in ("/webrtc", "/ws") * 10)
         )

@@ -18,7 +18,8 @@ from websockets.exceptions import ConnectionClosed
 from salon.media import FRAME_SAMPLES, Samples, make_codec
 
 FRAME_S = 0.02
-TIMEOUT_S = 30.0
+TIMEOUT_S = 45.0
+"""How long anything may take: a busy machine is slow, and what is broken fails all the same."""
 JITTER_S = 0.1
 """What may be made up for at once: five frames."""
 

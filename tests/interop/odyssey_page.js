@@ -119,6 +119,15 @@ const frames = async (id, live, count) => {
   return found;
 };
 
+const colour = (id) => {
+  const element = video(id);
+  const canvas = new OffscreenCanvas(element.videoWidth, element.videoHeight);
+  const context = canvas.getContext("2d");
+  context.drawImage(element, 0, 0);
+  const { data } = context.getImageData(4, element.videoHeight - 8, 1, 1);
+  return [...data];
+};
+
 window.page = {
   make: (apiKey) => {
     events.length = 0;
@@ -179,12 +188,6 @@ window.page = {
     return events;
   },
   events: () => events,
-  colour: (id) => {
-    const element = video(id);
-    const canvas = new OffscreenCanvas(element.videoWidth, element.videoHeight);
-    const context = canvas.getContext("2d");
-    context.drawImage(element, 0, 0);
-    const { data } = context.getImageData(4, element.videoHeight - 8, 1, 1);
-    return [...data];
-  },
+  colour,
+  recoloured: (id, before) => until(() => colour(id).some((part, at) => part !== before[at])),
 };

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.integration.conftest import until
 
 from salon.testing.avatar import (
     API_KEY,
@@ -141,7 +142,7 @@ async def test_T15_A1_a_session_from_token_to_close(
     assert [last for _, last in ran.frames].count(True) == 1
     assert ran.frames[-1][1]
     assert record.requests[ran.ids[0]].audio_messages == 185
-    assert record.closed_at is not None
+    await until(lambda: record.closed_at is not None, "the session is closed")
 
 
 async def test_A15_credentials_in_the_query(

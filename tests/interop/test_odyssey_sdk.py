@@ -147,15 +147,15 @@ async def test_J1_J2_a_whole_session(tab: Tab) -> None:
 
     assert await tab.value("interact", "a storm") == "a storm"
     assert (await tab.do("state"))["prompt"] == "a storm"
-    await tab.do("frames", "main", True, 8)
-    assert await tab.do("colour", "main") != before, "another prompt, another picture"
+    # another prompt, another picture, once those on the way are shown
+    await tab.do("recoloured", "main", before)
 
     await tab.value("end")
     await tab.do("frames", "main", False, 2)
     await recorded(tab, stream_id)
     await tab.do("disconnect")
     await until(lambda: not tab.server.connections, "the streamer is free again")
-    assert tab.server.sessions == 0
+    await until(lambda: tab.server.sessions == 0, "the session is over")
     statuses = [event[1] for event in await tab.do("events") if event[0] == "status"]
     assert statuses[0] == "authenticating"
     assert "connected" in statuses
@@ -398,7 +398,7 @@ const client = new Odyssey({ apiKey: process.argv[1] });
 const script = [{ timestamp_ms: 0, start: { prompt: "x" } }, { timestamp_ms: 500, end: {} }];
 let job = await client.simulate({ script });
 const begun = Date.now();
-while (!["completed", "failed"].includes(job.status) && Date.now() < begun + 20000)
+while (!["completed", "failed"].includes(job.status) && Date.now() < begun + 50000)
   job = await client.getSimulateStatus(job.job_id);
 const listed = await client.listStreamRecordings();
 const missing = await client.getRecording("nothing").catch((error) => error.message);
@@ -413,6 +413,6 @@ async def test_J9_in_node_the_http_parts_work(server: OdysseyStandIn, node: str)
         env={**os.environ, "API_URL": server.url},
         stdout=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         out, _ = await process.communicate()
     assert json.loads(out) == {"status": "completed", "total": 0, "missing": "Recording not found"}

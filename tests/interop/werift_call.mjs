@@ -22,7 +22,7 @@ const FRAME_MS = 20;
 const KEY_FRAMES = 20; // a key and the pause after it
 const FIRST_SEQUENCE = 65400; // wraps round after less than three seconds
 const FIRST_TIMESTAMP = 0xffffffff - 50000; // and this after one, or six at 8 kHz
-const GOODBYE_MS = 3000;
+const GOODBYE_MS = 15000;
 const TAIL_MS = 500;
 const MAX_PACKETS = 50 * 600;
 

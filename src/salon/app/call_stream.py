@@ -49,6 +49,8 @@ class CallReader:
         self._waiting: deque[list[Any]] = deque()
         self._packets: deque[list[Any]] = deque()
         self._events = 0
+        self._gaps = 0
+        """Of `_waiting`: items whose sound was dropped."""
         self._over: str | None = None
         self._changed = asyncio.Event()
 
@@ -67,6 +69,9 @@ class CallReader:
         if len(self._packets) >= MAX_SOUND:
             self._packets.popleft()[1] = None
             self.dropped += 1
+            self._gaps += 1
+            if self._gaps > MAX_SOUND:
+                self._close_gaps()
         item = ["binary", data]
         self._packets.append(item)
         self._waiting.append(item)
@@ -92,6 +97,11 @@ class CallReader:
         self._waiting.append([kind, data])
         self._changed.set()
 
+    def _close_gaps(self) -> None:
+        """What was dropped takes no place either."""
+        self._waiting = deque(item for item in self._waiting if item[1] is not None)
+        self._gaps = 0
+
     async def messages(self) -> AsyncGenerator[bytes, None]:
         """What comes, as messages of an event stream, until the end."""
         while True:
@@ -100,7 +110,9 @@ class CallReader:
                 if kind != "binary":
                     self._events -= 1
                     yield _message(kind, data)
-                elif data is not None:
+                elif data is None:
+                    self._gaps -= 1
+                else:
                     self._packets.popleft()  # the oldest: both are in order
                     yield _message("event", self._packet(data))
             if self._over is not None:

@@ -53,6 +53,13 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.write(_TOO_LARGE)
             self.transport.close()
 
+    def handle_websocket_upgrade(self) -> None:
+        """Another protocol takes the connection over; what read its head is let go of at once. The
+        two know each other, and would wait for the cyclic collector."""
+        super().handle_websocket_upgrade()
+        self._end_wait()
+        self.parser = None  # type: ignore[assignment]
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         if not self._in_head:

@@ -106,8 +106,8 @@ class VoiceDelivery:
             metadata = {"played_ms": 0, "cancelled": True, "cancellation_reason": "superseded"}
             return StreamOutcome(text="", interrupted=True, metadata=metadata)
         outcome = await self._agents.speak(self._said(event, room_id, floor), text)
-        if not outcome.metadata.get("cancellation_reason"):
-            floor.heard(event.responds_to)
+        if event.chain_depth == 1 and not outcome.metadata.get("cancellation_reason"):
+            floor.heard(event.responds_to)  # of replies to an agent each is unheard by itself
         return outcome
 
     @staticmethod

@@ -15,6 +15,7 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import Literal
 
 from salon.channels.voice_people import Caller
 from salon.voice.hook_payloads import CancelReason
@@ -26,8 +27,17 @@ MAX_WAITING = 16
 of them is given up."""
 STORE_WAIT_S = 5.0
 """What was said is waited for this long to be stored."""
-REMEMBERED = 64
+REMEMBERED = 128
 """Of so many newest messages of a room it is known whether their answer was heard."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A message that may be answered."""
+
+    by: str
+    """Participant who said it, or began the chain of answers that it is part of."""
+    answer: Literal["unheard", "heard", "superseded"] = "unheard"
 
 
 @dataclass(slots=True, eq=False)
@@ -42,7 +52,7 @@ class Utterance:
     private: bool = False
     """It is said to its audience alone, not to the room."""
     answers: str | None = None
-    """Participant whose words it answers."""
+    """Participant whose words it answers, or who began the chain of answers that it is part of."""
     tracks: dict[Caller, Playback] = field(default_factory=dict)
     over: asyncio.Event = field(default_factory=asyncio.Event)
     floor: asyncio.Event = field(default_factory=asyncio.Event)
@@ -138,16 +148,15 @@ class Utterance:
 class Floor:
     """The voices of one room."""
 
-    def __init__(self, on_empty: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, on_empty: Callable[[Floor], None] = lambda _: None) -> None:
         self._on_empty = on_empty
         self.callers: list[Caller] = []
         self.speaking: list[Utterance] = []
         """What has the floor; no two of these share a listener."""
         self.waiting: deque[Utterance] = deque()
         self._talking: set[Caller] = set()
-        self._asked: OrderedDict[str, str] = OrderedDict()
-        """Who asked, by the id of messages whose answer nobody has heard yet."""
-        self._superseded: OrderedDict[str, None] = OrderedDict()
+        self._asked: OrderedDict[str, _Asked] = OrderedDict()
+        """By the id of the message."""
         self._unstored: set[str] = set()
         self._changed: list[asyncio.Future[None]] = []
 
@@ -225,17 +234,32 @@ class Floor:
 
     def asked(self, participant_id: str, event_id: str) -> None:
         """A participant's message was routed: its answer is unheard so far."""
-        self._asked[event_id] = participant_id
+        self._remember(event_id, _Asked(participant_id))
+
+    def answered(self, event_id: str, answer_id: str) -> None:
+        """An agent's answer to a message is stored: replies to it come of the same participant's
+        words, and are superseded with them."""
+        question = self._asked.get(event_id)
+        if question is not None:
+            answer = _Asked(question.by)
+            if question.answer == "superseded":
+                answer.answer = "superseded"
+            self._remember(answer_id, answer)
+
+    def _remember(self, event_id: str, asked: _Asked) -> None:
+        self._asked[event_id] = asked
         while len(self._asked) > REMEMBERED:
             self._asked.popitem(last=False)
 
     def who_asked(self, event_id: str | None) -> str | None:
-        """The participant whose message this is, if its answer is still wanted."""
-        return None if event_id is None else self._asked.get(event_id)
+        """The participant who began what this message belongs to, if its answer is wanted."""
+        question = self._asked.get(event_id or "")
+        return question.by if question is not None and question.answer == "unheard" else None
 
     def is_superseded(self, event_id: str | None) -> bool:
         """Whether its answer came too late: the participant went on talking."""
-        return event_id is not None and event_id in self._superseded
+        question = self._asked.get(event_id or "")
+        return question is not None and question.answer == "superseded"
 
     def stop(
         self,
@@ -274,21 +298,20 @@ class Floor:
                 item.stop("explicit")
 
     def supersede(self, participant_id: str) -> None:
-        """A participant went on before anything of an answer to them was heard: there will be one
-        answer to all of it (V243)."""
-        for event_id in [key for key, who in self._asked.items() if who == participant_id]:
-            del self._asked[event_id]
-            self._superseded[event_id] = None
-        while len(self._superseded) > REMEMBERED:
-            self._superseded.popitem(last=False)
+        """A participant went on before anything of an answer to them was heard, or of what agents
+        say to each other because of them: there will be one answer to all of it (V243)."""
+        for question in self._asked.values():
+            if question.by == participant_id and question.answer == "unheard":
+                question.answer = "superseded"
         for item in self._all():
             if item.answers == participant_id and item.unheard:
                 item.stop("superseded")
 
     def heard(self, event_id: str | None) -> None:
         """The answer to a message is heard: more words of its author interrupt it."""
-        if event_id is not None:
-            self._asked.pop(event_id, None)
+        question = self._asked.get(event_id or "")
+        if question is not None and question.answer == "unheard":
+            question.answer = "heard"
 
     async def until_silent(self, caller: Caller | None = None) -> None:
         """Wait until no agent speaks or waits to, and what they said is stored. With `caller` what
@@ -340,7 +363,7 @@ class Floor:
     def _tell(self) -> None:
         """Less is said than before, perhaps: let who waits for it look."""
         if self.silent and not self._unstored and not self.callers:
-            self._on_empty()
+            self._on_empty(self)
         waiters, self._changed = self._changed, []
         for waiter in waiters:
             if not waiter.done():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from salon.channels.voice_floor import Floor
 from salon.channels.voice_people import Caller
@@ -62,11 +63,11 @@ class VoiceRooms:
         """A room's floor, made where there is none."""
         floor = self.floors.get(room_id)
         if floor is None:
-            floor = Floor(lambda: self._empty(room_id, floor))
+            floor = Floor(partial(self._empty, room_id))
             self.floors[room_id] = floor
         return floor
 
-    def _empty(self, room_id: str, floor: Floor | None) -> None:
+    def _empty(self, room_id: str, floor: Floor) -> None:
         """Nobody is left who speaks or listens."""
         if self.floors.get(room_id) is floor:
             del self.floors[room_id]
@@ -115,7 +116,8 @@ class VoiceRooms:
     # -- what is said -----------------------------------------------------------------------------
 
     def _committed(self, event: RoomEvent) -> None:
-        """A person said or typed something new: the agent stops talking."""
+        """A person said or typed something new: the agent stops talking. What agents say belongs to
+        whoever asked first."""
         floor = self.floors.get(event.room_id)
         if floor is None:
             return
@@ -123,6 +125,8 @@ class VoiceRooms:
             floor.dismiss(agent)
         if event.type is not EventType.MESSAGE:
             return
+        if event.responds_to is not None:
+            floor.answered(event.responds_to, event.id)
         if event.source.channel_type is ChannelType.AI:
             if event.text:
                 self._answered(event.room_id, event.text)

@@ -45,7 +45,7 @@ class Said:
     private: bool = False
     """It is said to these alone, not to the room."""
     answers: str | None = None
-    """Participant whose words it answers."""
+    """Participant whose words it answers, or who began the chain of answers that it is part of."""
     voice: str | None = None
 
 

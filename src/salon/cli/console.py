@@ -14,7 +14,7 @@ from salon.base import SalonError, new_id
 from salon.cli.options import PLACES, setting_options, settings_from
 from salon.cli.running import run_async
 from salon.cli.terminal import Lines, is_terminal
-from salon.cli.traces import shorten_traces
+from salon.cli.traces import short_traces
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -249,7 +249,6 @@ def console(agent: str | None, url: str | None, **given: Any) -> None:
 
 
 async def _local(spec: str | None, settings: Settings, screen: Screen, timeout: float) -> int:
-    shorten_traces()
     agent, model = find_agent(spec, settings)
     name = str(getattr(agent, "display_name", agent.name))
     screen.note(f"{name} runs here; {HELP}")
@@ -259,6 +258,7 @@ async def _local(spec: str | None, settings: Settings, screen: Screen, timeout: 
     limit = None if screen.terminal else timeout
     dialogue = Dialogue(agent, screen, name, room_id, settings.llm_prompt, limit)
     async with AsyncExitStack() as stack:
+        stack.enter_context(short_traces())
         if model is not None:
             stack.push_async_callback(model.close)
             await model.start()

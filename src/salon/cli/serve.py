@@ -9,7 +9,7 @@ import click
 
 from salon.base import ConfigurationError
 from salon.cli.options import CALLS, PLACES, SERVER, SPEECH, setting_options, settings_from
-from salon.cli.traces import shorten_traces
+from salon.cli.traces import short_traces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,6 @@ def serve(**flags: Any) -> None:
     from salon.app.logs import configure
     from salon.app.server import bind, run, urls_of
 
-    shorten_traces()
     listener = bind(settings.host, settings.port)
     logs = configure(
         level=settings.log_level,
@@ -68,7 +67,8 @@ def serve(**flags: Any) -> None:
             for line in banner(settings, app.state.house, urls):
                 click.echo(line)
 
-        run(settings, app, listener, announce)
+        with short_traces():
+            run(settings, app, listener, announce)
     finally:
         listener.close()
         logs.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -31,8 +33,12 @@ def first_of_theirs(trace: TracebackType | None) -> TracebackType | None:
     return trace
 
 
-def shorten_traces() -> None:
-    """Have the log of this process show them so; idempotent."""
-    logger = logging.getLogger(LOGGER)
-    if not any(isinstance(found, FromTheirs) for found in logger.filters):
-        logger.addFilter(FromTheirs())
+@contextmanager
+def short_traces() -> Iterator[None]:
+    """The log of this process shows them so meanwhile."""
+    logger, theirs = logging.getLogger(LOGGER), FromTheirs()
+    logger.addFilter(theirs)
+    try:
+        yield
+    finally:
+        logger.removeFilter(theirs)

@@ -157,6 +157,7 @@ class Lanes:
                     mark.active = False
                 queue.popleft()
         finally:
+            _inside.set(None)  # the mark knows the task, and the task its context
             if self._queues.get(key) is queue:  # else the lane was dropped
                 del self._workers[key], self._queues[key]
             for _, future in queue:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from math import isfinite
 from typing import Any, ClassVar, Literal
 
 from pydantic import AliasChoices, Field, ValidationError
@@ -300,9 +301,23 @@ def parse_command(data: str | bytes | Mapping[str, Any], *, bare_offer: bool = F
 
 def _read(text: str | bytes) -> Any:
     try:
-        return from_json(text, allow_inf_nan=False)
+        content = from_json(text, allow_inf_nan=False)
     except (ValueError, TypeError) as error:  # TypeError: lone surrogates
         raise CommandError(f"bad JSON: {error}") from None
+    if not _finite(content):
+        raise CommandError("bad JSON: number out of range")
+    return content
+
+
+def _finite(content: Any) -> bool:
+    """Whether no number was too large to be read: JSON has no way to pass infinity on."""
+    if isinstance(content, float):
+        return isfinite(content)
+    if isinstance(content, dict):
+        content = content.values()
+    elif not isinstance(content, list):
+        return True
+    return all(map(_finite, content))
 
 
 def _explain(name: str, error: ValidationError) -> str:

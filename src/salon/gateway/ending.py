@@ -47,6 +47,7 @@ async def end_call(session: Session, reason: HangupReason | str) -> None:
     finally:
         _part(session, reason)
         await session.scope.close()
+        session.release()
         session.done.set()
 
 

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 from salon.gateway.commands import HangupReason, initiator_of
 from salon.gateway.events import HangupEvent, Party, rfc3339
 from salon.gateway.options import CallOption
+from salon.gateway.passwords import hide_password
 
 if TYPE_CHECKING:
     from salon.gateway.session import Session
 
 
-_PASSWORD = re.compile(r"(?<=:)([^:@<>]+):[^@<>]*(?=@)")
-
-
 def party(uri: str) -> Party:
     """One end of a call from its URI or number; `source` is what was given, less a password."""
-    source = _PASSWORD.sub(r"\1", uri)
+    source = hide_password(uri, "")
     address = source.strip()
     if "<" in address:  # "Ann" <sip:ann@example.org>;tag=1
         address = address.partition("<")[2].partition(">")[0]

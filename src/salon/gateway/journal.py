@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from salon.gateway.commands import Command
 from salon.gateway.companions import Companion
 from salon.gateway.events import BinaryEvent, ErrorEvent, Event
 from salon.gateway.options import CallOption
+from salon.gateway.passwords import hide_passwords
 from salon.gateway.shown import shown_command, shown_event
 from salon.voice.recorder import RecordingWriter
 
@@ -41,8 +41,6 @@ MAX_WAITING = 1024 * 1024
 MAX_BYTES = 64 * 1024 * 1024
 """Bytes one call may write."""
 _CUT_TOLD = "the events file of this call is full, later events are not in it"
-
-_SIP_PASSWORD = re.compile(r"(?i)(\bsips?:[^:@\s<>\"\\]+):[^@\s<>\"\\]+(?=@)")
 
 LineType = Literal["event", "command", "sip"]
 
@@ -222,7 +220,7 @@ def kept_text(content: dict[str, Any]) -> str:
     """JSON text of masked data as it may lie on a disk: without the passwords of SIP addresses
     too."""
     text = to_json(content, inf_nan_mode="strings").decode()
-    return _SIP_PASSWORD.sub(rf"\1:{MASK}", text)
+    return hide_passwords(text, f":{MASK}", json=True)
 
 
 def append_lines(path: Path, data: bytes) -> None:

@@ -132,6 +132,7 @@ class MediaPass(Companion):
         """Closes the connection."""
         del reason
         self._stop()
+        self._playback = self._track = None  # they know this one
         await self._scope.drain(END_TIMEOUT_S)
         await self._scope.close()
         if self.chunks_dropped:

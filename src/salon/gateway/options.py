@@ -16,6 +16,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from salon.base.redaction import MASK, redact
+from salon.gateway.passwords import hide_password, hide_passwords
 
 UInt = Annotated[int, Field(ge=0, le=0xFFFF_FFFF)]
 """An unsigned integer of the wire (G5)."""
@@ -263,7 +264,8 @@ class CallOption(WireModel):
         return self.model_copy(update={name: getattr(configured, name) for name in missing})
 
 
-_SIP_PASSWORD = re.compile(r"(?i)(\bsips?:[^:@\s<>]+):[^@\s<>]+(?=@)")
+_ADDRESSES = frozenset({"caller", "callee"})
+"""Keys of addresses, which are those of SIP although they do not say so (G60)."""
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
 _ICE_SECRET = re.compile(r"(?m)^(a=(?:ice-pwd|crypto):).*$")
 
@@ -283,10 +285,18 @@ def masked_data(value: Any) -> Any:
 
 def _mask_text(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _mask_text(item) for key, item in value.items()}
+        return {key: _mask_text(_address(key, item)) for key, item in value.items()}
     if isinstance(value, list):
         return [_mask_text(item) for item in value]
     if isinstance(value, str):
-        value = _SIP_PASSWORD.sub(rf"\1:{MASK}", _USER_INFO.sub(f"{MASK}@", value))
+        if "@" in value:
+            value = hide_passwords(_USER_INFO.sub(f"{MASK}@", value), f":{MASK}")
         return _ICE_SECRET.sub(rf"\g<1>{MASK}", value)
     return value
+
+
+def _address(key: Any, item: Any) -> Any:
+    """What stands under `key`, without the password if it is an address without a scheme."""
+    if key in _ADDRESSES and isinstance(item, str):
+        return hide_password(item, f":{MASK}")
+    return item

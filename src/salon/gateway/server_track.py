@@ -179,6 +179,9 @@ class ServerTrack:
         """The playback with this number plays no more."""
         if self._ahead is not None and self._ahead[0].ssrc == ssrc:
             self._give_up()
+        if self._streamed is not None and self._streamed[0].ssrc == ssrc:
+            self._streamed[1].drop()
+            self._streamed = None
 
     def _joinable(self, command: TtsCommand) -> tuple[Playback, Speech] | None:
         """The running playback if this text joins it (G74)."""

@@ -281,6 +281,12 @@ class Session:
             self._dropped_audio = transport.dropped_audio
         self.transport = None
 
+    def release(self) -> None:
+        """The call is over: let go of what knows its session, or everything of the call would wait
+        for the cyclic collector, which stops all other calls while it takes many apart."""
+        self.companions = ()
+        self._pump = None
+
     def recognizer(self, option: CallOption, *, always: bool = False) -> SpeechToText | None:
         """The engine the `asr` option asks for, without it the default one if `always`; a missing
         one is told and the call runs."""
@@ -338,6 +344,8 @@ class Session:
     # -- commands ---------------------------------------------------------------------------------
 
     async def _execute(self, command: Command) -> None:
+        if self.ending:  # what waited behind the end
+            return
         try:
             await carry_out(self, command)
         except SalonError as error:

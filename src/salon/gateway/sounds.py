@@ -6,7 +6,7 @@ import asyncio
 import io
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 import numpy as np
@@ -17,11 +17,16 @@ from salon.media import SAMPLE_RATE, MediaError, Samples, read_wav
 from salon.media.resample import Resampler
 from salon.transport.addresses import resolve_checked
 
+if TYPE_CHECKING:
+    import httpx
+
 MAX_BYTES = 32 * 1024 * 1024
 MAX_SECONDS = 1800
 _TOO_LONG = f"longer than {MAX_SECONDS} s"
 FETCH_TIMEOUT_S = 15.0
 MAX_REDIRECTS = 3
+_PLAIN = {"Accept-Encoding": "identity"}
+"""What was compressed for the way could fill the memory before its size is known."""
 _FORMATS = {
     "audio/mpeg": "mp3",
     "audio/mp3": "mp3",
@@ -137,20 +142,24 @@ class SoundLoader:
 def _pinned(url: str, address: str | None) -> dict[str, Any]:
     """The request for `url` at `address`, still under the name of its host."""
     if address is None:
-        return {"url": url}
+        return {"url": url, "headers": _PLAIN}
     parts = urlsplit(url)
     host = f"[{address}]" if ":" in address else address
     target = host if parts.port is None else f"{host}:{parts.port}"
     return {
         "url": parts._replace(netloc=target).geturl(),
-        "headers": {"Host": parts.netloc},
+        "headers": {"Host": parts.netloc, **_PLAIN},
         "extensions": {"sni_hostname": parts.hostname},
     }
 
 
-async def _bounded(response: object) -> bytes:
+async def _bounded(response: httpx.Response) -> bytes:
+    """The body as it came; `SoundError` if it is compressed for the way or too large."""
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        raise SoundError("the server sent it compressed")
     data = bytearray()
-    async for part in response.aiter_bytes():  # type: ignore[attr-defined]
+    async for part in response.aiter_bytes():
         data += part
         if len(data) > MAX_BYTES:
             raise SoundError(f"larger than {MAX_BYTES} bytes")

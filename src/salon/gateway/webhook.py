@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from salon.base import SalonError
 from salon.base.redaction import redact_text
 from salon.gateway.events import rfc3339
+from salon.gateway.farewell import party
 from salon.gateway.handlers import ControllerHandler
 from salon.gateway.options import CallOption
 from salon.voice.hearing import HearingConfig
@@ -60,8 +61,8 @@ def announcement(
         "event": "invite",
         "dialogId": session.id,
         "createdAt": rfc3339(session.started_at),
-        "caller": option.caller or "",
-        "callee": option.callee or "",
+        "caller": party(option.caller or "").source,
+        "callee": party(option.callee or "").source,
         "headers": [
             redact_text(f"{name}: {value}")
             for name, value in headers.items()

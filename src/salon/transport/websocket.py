@@ -99,7 +99,7 @@ class FrameSocket(asyncio.Protocol, MediaSocket):
         shutdown_grace: float = 0.0,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self._handler = handler
+        self._handler: SocketHandler | None = handler
         self._on_binary = handler.binary
         self._limits = limits or SocketLimits()
         self._max_binary = self._limits.max_binary
@@ -107,7 +107,7 @@ class FrameSocket(asyncio.Protocol, MediaSocket):
         self._grace = shutdown_grace
         self._loop = loop or asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._write: Callable[[bytes], None] = self._discard
+        self._write: Callable[[bytes], None] = _discard
         self._outbox = Outbox(self._limits.max_events, self._limits.max_audio)
         self._pong: bytes | None = None
 
@@ -134,6 +134,9 @@ class FrameSocket(asyncio.Protocol, MediaSocket):
     # -- asyncio.Protocol ---------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        handler = self._handler
+        if handler is None:
+            raise RuntimeError("a FrameSocket serves one connection")
         self._transport = cast(asyncio.Transport, transport)
         self._write = self._transport.write
         self._registry.add(self)
@@ -141,7 +144,7 @@ class FrameSocket(asyncio.Protocol, MediaSocket):
         self._transport.set_write_buffer_limits(high=self._limits.write_buffer)
         _tune(transport.get_extra_info("socket"), self._limits.write_buffer)
         try:
-            self._handler.connected(self)
+            handler.connected(self)
         except Exception:  # noqa: BLE001 - the outer edge of a connection; logged there
             self._handler_failed()
 
@@ -200,7 +203,7 @@ class FrameSocket(asyncio.Protocol, MediaSocket):
         if self._reading:  # neither a Close of the peer nor a failure of ours
             self._code = ABNORMAL
         self._reading = self._sending = False
-        self._write = self._discard
+        self._write = _discard
         self._registry.discard(self)
         for timer in (self._close_timer, self._pong_timer, self._grace_timer):
             if timer is not None:
@@ -208,8 +211,13 @@ class FrameSocket(asyncio.Protocol, MediaSocket):
         self._outbox.clear()
         self._rest.clear()
         self._message = None
+        # Handlers keep their socket: one that kept them too would hold what belongs to the
+        # connection until the cyclic collector comes, and that would stop everybody for it.
+        handler, self._handler, self._on_binary = self._handler, None, _discard
+        if handler is None:
+            return
         try:
-            self._handler.closed(self._code, self._reason)
+            handler.closed(self._code, self._reason)
         except Exception:
             logger.exception("a socket handler failed in closed()")
 
@@ -376,7 +384,7 @@ class FrameSocket(asyncio.Protocol, MediaSocket):
                 text = payload.decode()
             except UnicodeDecodeError:
                 raise _Failure(INVALID_TEXT, "text is not UTF-8") from None
-            if self._sending:
+            if self._sending and self._handler is not None:
                 self._handler.text(text)
         elif self._sending:
             self._on_binary(payload)
@@ -449,8 +457,9 @@ class FrameSocket(asyncio.Protocol, MediaSocket):
         self._code, self._reason = ABNORMAL, "the peer answers no Ping"
         self._transport.abort()
 
-    def _discard(self, data: bytes) -> None:
-        """Stands in for the transport before and after its life."""
+
+def _discard(data: bytes) -> None:
+    """Stands in for the transport, and for the handler, before and after their lives."""
 
 
 def _parse_close(payload: bytes) -> tuple[int, str]:

@@ -18,6 +18,7 @@ from salon.base import ConfigurationError, MissingExtraError, redact_text
 from salon.base.clock import Clock
 from salon.base.redaction import MASK
 from salon.voice.errors import SpeechError
+from salon.voice.plain_http import plain
 
 if TYPE_CHECKING:
     import httpx
@@ -94,7 +95,7 @@ class DeepgramService:
         text = body[:_MAX_REFUSAL].decode("utf-8", "replace")
         try:
             found = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if isinstance(found, dict):
             text = next((str(found[key]) for key in _REASONS if found.get(key)), text)
@@ -114,7 +115,7 @@ class DeepgramService:
 
         return httpx.AsyncClient(
             base_url=self.base_url,
-            headers={"Authorization": f"Token {self._key}"},
+            **plain({"Authorization": f"Token {self._key}"}),
             timeout=httpx.Timeout(
                 self.timeout, connect=self.connect_timeout, pool=self.connect_timeout
             ),

@@ -40,7 +40,8 @@ class Chain:
     """Engines in the order of preference, by index.
 
     An engine that fails is down for `cooldown` seconds, each further failure in a row doubling
-    that up to `max_cooldown`. After it, it stays down until a probe succeeds.
+    that up to `max_cooldown`; those that come meanwhile, of calls that asked it at the same time,
+    are of the same trouble. After it, it stays down until a probe succeeds.
     """
 
     cooldown: float
@@ -71,7 +72,8 @@ class Chain:
         """The engine failed."""
         engine = self._engines[index]
         engine.failed += 1
-        self._down(engine, now)
+        if engine.down_until is None or now >= engine.down_until:
+            self._down(engine, now)
 
     def to_probe(self, served: int, now: float, most: int = sys.maxsize) -> list[int]:
         """Better engines than the one that `served`, whose cooldown is over, at most so many; each

@@ -81,7 +81,7 @@ class InterruptionConfig:
             "resume_false_interruption_ms",
         ):
             value = getattr(self, name)
-            if value is not None and value < 0:
+            if value is not None and not value >= 0:
                 raise ConfigurationError(f"{name} is {value}; it must be 0 or more")
 
 

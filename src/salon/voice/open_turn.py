@@ -93,9 +93,10 @@ class OpenTurn:
         return await utterance.finish() if self.words is None else self.words
 
     def give_up(self) -> None:
-        """Free the recogniser."""
+        """Free the recogniser, which knows this turn by what it is to tell its words."""
         if self.asking is not None:
             self.asking.cancel()
             self.asking = None
-        if self.utterance is not None:
-            self.utterance.cancel()
+        utterance, self.utterance = self.utterance, None
+        if utterance is not None:
+            utterance.cancel()

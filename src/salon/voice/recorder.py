@@ -281,6 +281,12 @@ class StereoRecorder:
             return
         self._flush(all_of_it=True)
         self._closed = True
+        try:
+            await self._close_file()
+        finally:
+            self.on_trouble = None  # whoever is told keeps this recorder
+
+    async def _close_file(self) -> None:
         done = threading.Event()
 
         def finish() -> None:

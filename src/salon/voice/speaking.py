@@ -187,7 +187,7 @@ class Speech:
         self._queued_frames = 0
         self._tracks: WeakSet[SpeechTrack] = WeakSet()
         self._released = 0
-        self._task = scope.spawn(self._synthesize(), name="speech")
+        self._task: asyncio.Task[None] | None = scope.spawn(self._synthesize(), name="speech")
 
     def say(
         self,
@@ -253,7 +253,8 @@ class Speech:
         self._queue.clear()
         self._queued_frames = 0
         self.ended = True
-        self._task.cancel()
+        if self._task is not None:
+            self._task.cancel()
         if self.pieces and not self.pieces[-1].done:
             self.pieces[-1].finish()
 
@@ -287,6 +288,7 @@ class Speech:
             self.ended = True
             self._notify = lambda _: None  # frees the session
             self._sounds = None
+            self._task = None  # where it was cancelled it knows this one by its traceback
 
     async def _work(self) -> None:
         while True:

@@ -35,6 +35,7 @@ from salon.testing.avatar import (
     ending,
     nonsense,
 )
+from salon.testing.avatar.session import MAX_REQ_ID
 
 
 def jwt() -> str:
@@ -186,6 +187,34 @@ def test_A41_waiting_sound_is_bounded() -> None:
     for number in range(4):
         many.say(audio(b"", f"r{number}", end=True))
     assert many.closed is not None
+
+
+def test_A44_an_id_without_end_is_refused_and_not_repeated() -> None:
+    peer = started()
+    endless = "x" * (MAX_REQ_ID + 1)
+    for said in (audio(pcm(0.1), req_id=endless), audio(req_id=endless, end=True)):
+        peer.say(said)
+        (error,) = peer.errors()
+        assert (error.code, error.req_id) == (3, "")
+        assert error.message == f"req_id has {MAX_REQ_ID + 1} characters, more than {MAX_REQ_ID}"
+        peer.sent.clear()
+    peer.say(interrupt(endless))
+    assert peer.sent == []
+    assert peer.record.requests == {}
+    assert peer.closed is None
+    peer.say(audio(pcm(0.1), req_id=endless[:MAX_REQ_ID], end=True))
+    peer.work()
+    assert peer.record.requests[endless[:MAX_REQ_ID]].ended
+
+
+def test_A44_of_an_endless_trace_a_part_is_kept() -> None:
+    peer = started()
+    said = pb.ClientAudioInput(req_id=REQ, audio=pcm(0.1))
+    said.trace_context.traceparent = "0" * 100_000
+    message = pb.Message(type=pb.MESSAGE_CLIENT_AUDIO_INPUT, client_audio_input=said)
+    peer.say(message.SerializeToString())
+    assert peer.errors() == []
+    assert len(peer.record.requests[REQ].traceparent) < 1000
 
 
 def test_A102_credentials_of_livekit() -> None:

@@ -340,6 +340,8 @@ async def test_G301_G302_events_are_json_objects_and_sound_is_binary() -> None:
         ('"Ann" <sip:ann@pbx.example>;tag=1', "ann", "pbx.example"),
         ("tel:+4930", "+4930", None),
         ("ann@pbx.example", "ann", "pbx.example"),
+        ("ann:pw@pbx.example", "ann", "pbx.example"),
+        ('"Ann" <ann:pw@pbx.example>', "ann", "pbx.example"),
         ("reception", "reception", None),
     ],
 )

@@ -55,6 +55,7 @@ LOSSES: Final[dict[str, tuple[Act, str | None, bool]]] = {
         False,
     ),
     "peer": (Connection.close_peer, "", True),
+    "video": (Connection.close_video, "The video track has ended", True),
 }
 """How it is lost, the text of the error (None: there is none), whether a reconnect is made."""
 

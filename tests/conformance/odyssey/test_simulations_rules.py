@@ -12,7 +12,7 @@ import pytest
 from tests.unit.clients.odyssey.service import Answer, Service, broker, serving
 
 from salon.clients.odyssey.broker import Broker
-from salon.clients.odyssey.errors import OdysseyError
+from salon.clients.odyssey.errors import OdysseyError, RequestError
 from salon.clients.odyssey.simulations import (
     cancel_simulation,
     get_simulate_status,
@@ -113,6 +113,15 @@ async def test_O93_a_start_needs_a_prompt(service: Service, client: Broker, star
     for given in ({"script": script}, {"scripts": [SCRIPT, script]}):
         with pytest.raises(ValueError, match=text):
             await simulate(client, **given)
+    assert not service.asked
+
+
+@pytest.mark.parametrize("entry", ["a cat", 5, None, ["start"]])
+async def test_O93_an_entry_that_is_no_object_is_the_callers_fault(
+    service: Service, client: Broker, entry: Any
+) -> None:
+    with pytest.raises(RequestError, match=r"^Script entry 3 is not an object but "):
+        await simulate(client, script=[*SCRIPT, entry])
     assert not service.asked
 
 

@@ -48,6 +48,21 @@ async def test_G203_events_commands_and_sound_come_in_order() -> None:
     ]
 
 
+async def test_G203_what_was_dropped_takes_no_place() -> None:
+    """A reader that takes a message now and then keeps its bounds."""
+    reader = CallReader("a")
+    reader.event({"event": "first"})
+    for number in range(10_000):
+        reader.binary(number.to_bytes(2, "big"))
+    reader.event({"event": "hangup"})
+    assert len(reader._waiting) <= 2 * MAX_SOUND + 3
+    reader.ended()
+    got = await all_of(reader)
+    assert [data["event"] for _, data in got] == ["first", *["binary"] * MAX_SOUND, "hangup"]
+    assert got[-2][1]["data"] == list((9_999).to_bytes(2, "big"))
+    assert reader.dropped == 10_000 - MAX_SOUND
+
+
 async def test_G203_of_sound_the_newest_packets_stay() -> None:
     reader = CallReader("a")
     for number in range(MAX_SOUND + 3):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salon.channels.voice_floor import MAX_WAITING, Floor, Utterance
+from salon.channels.voice_floor import MAX_WAITING, REMEMBERED, Floor, Utterance
 from salon.channels.voice_people import Caller
 from salon.voice.playback import Playback
 from salon.voice.session import MediaSession
@@ -318,6 +318,31 @@ async def test_V243_superseded_is_only_what_answers_them(house: House) -> None:
     mine, ben = await house.say(answers="ann"), await house.say("ben")
     house.floor.supersede("ann")
     assert (mine.reason, ben.reason) == ("superseded", None)
+
+
+async def test_V243_what_agents_say_to_each_other_belongs_to_who_began(house: House) -> None:
+    floor = house.floor
+    floor.asked("ann", "question")
+    floor.answered("question", "answer")
+    floor.heard("question")
+    floor.answered("answer", "reply")
+    floor.answered("unknown", "remark")
+    asked = [floor.who_asked(item) for item in ("question", "answer", "reply", "remark")]
+    assert asked == [None, "ann", "ann", None]
+    floor.supersede("ben")
+    assert not floor.is_superseded("reply")
+    floor.supersede("ann")
+    floor.answered("answer", "late")
+    found = {item: floor.is_superseded(item) for item in ("question", "answer", "reply", "late")}
+    assert found == {"question": False, "answer": True, "reply": True, "late": True}
+
+
+async def test_only_the_newest_messages_are_remembered(house: House) -> None:
+    house.floor.asked("ann", "0")
+    for number in range(REMEMBERED):
+        house.floor.answered(str(number), str(number + 1))
+    assert house.floor.who_asked("0") is None
+    assert house.floor.who_asked("1") == house.floor.who_asked(str(REMEMBERED)) == "ann"
 
 
 async def test_who_is_gone_does_not_hold_the_floor(house: House) -> None:

@@ -15,7 +15,7 @@ from salon.app.metrics import Metrics
 from salon.app.settings import Settings
 from salon.base import ConfigurationError
 from salon.cli.commands import salon
-from salon.cli.traces import FromTheirs, first_of_theirs, shorten_traces
+from salon.cli.traces import FromTheirs, first_of_theirs, short_traces
 from salon.providers import MockAIProvider, load_agent
 from salon.providers.house import HouseAgent
 from salon.voice.tts import MockTextToSpeech, TextToSpeech
@@ -244,16 +244,20 @@ def test_a_traceback_begins_in_the_users_code(
     assert "out of order (agent.py:6)" in result.stderr
     first = caplog.text.partition("Traceback (most recent call last):\n")[2].splitlines()[0]
     assert first.strip().startswith(f'File "{place / "agent.py"}", line 6')
+    assert logging.getLogger("salon.providers.agent").filters == []
 
 
 def test_records_without_a_trace_and_traces_of_salon_alone_stay_as_they_are() -> None:
-    shorten_traces()
-    shorten_traces()
-    filters = logging.getLogger("salon.providers.agent").filters
-    assert len([found for found in filters if isinstance(found, FromTheirs)]) == 1
     record = logging.LogRecord("x", logging.ERROR, "f", 1, "m", (), None)
     assert FromTheirs().filter(record)
     assert first_of_theirs(None) is None
+
+
+def test_traces_are_short_only_meanwhile() -> None:
+    filters = logging.getLogger("salon.providers.agent").filters
+    with short_traces():
+        assert [type(found) for found in filters] == [FromTheirs]
+    assert filters == []
 
 
 def test_ctrl_c_while_a_command_begins_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import warnings
 from collections.abc import Awaitable
 from typing import Any
@@ -33,6 +34,7 @@ class Callback:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_unawaited() -> Any:
+    gc.collect()  # what others left is not told here
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
+from typing import Any
 
 from salon.core.lanes import LaneClosedError, Lanes
 
@@ -49,6 +52,23 @@ async def test_R128_what_a_job_leaves_behind_is_not_inside() -> None:
     go.set()
     assert not await left
     await lanes.close(1)
+
+
+async def test_a_lane_that_ran_dry_is_gone_at_once() -> None:
+    """The mark of a job knows its task: no circle is left to the cyclic collector."""
+    lanes = Lanes("test")
+    gc.disable()
+    try:
+        worker = await lanes.put("a", _own_task)
+        await asyncio.sleep(0.1)
+        assert worker() is None
+    finally:
+        gc.enable()
+    await lanes.close(1)
+
+
+async def _own_task() -> weakref.ref[Any]:
+    return weakref.ref(asyncio.current_task())
 
 
 async def test_the_lanes_of_a_room_are_waited_for_together() -> None:

@@ -213,6 +213,15 @@ async def test_G55_a_reject_is_told_although_a_hangup_follows_it(engine: VoiceEn
         assert call.of("reject", reason="busy")
 
 
+async def test_G55_a_reject_behind_a_hangup_is_not_told(call: CallPair) -> None:
+    await call.invite()
+    call.send({"command": "hangup", "reason": "done"})
+    call.send({"command": "reject", "reason": "late"})
+    await call.closed()
+    assert not call.of("reject")
+    assert [event["reason"] for event in call.of("hangup")] == ["done"]
+
+
 async def test_G112_hangup_before_invite_has_no_answer_time(call: CallPair) -> None:
     call.send({"command": "hangup"})
     assert "answerTime" not in await call.expect("hangup")

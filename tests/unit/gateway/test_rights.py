@@ -75,3 +75,19 @@ async def test_G219_without_files_nothing_is_kept_under_a_name(
 )
 def test_G20_a_password_in_an_address_is_masked(text: str, shown: str) -> None:
     assert masked_data({"caller": [text]}) == {"caller": [shown]}
+
+
+@pytest.mark.parametrize("key", ["caller", "callee"])
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ann:secret@example.com", "ann:***@example.com"),
+        ('"Ann" <ann:secret@example.com>', '"Ann" <ann:***@example.com>'),
+        ("sip:ann:secret@example.com", "sip:ann:***@example.com"),
+        ("sip:ann@example.com:5060", "sip:ann@example.com:5060"),
+        ("tel:+4930", "tel:+4930"),
+        ("1001", "1001"),
+    ],
+)
+def test_G200_a_bare_address_is_one_of_sip(key: str, text: str, shown: str) -> None:
+    assert masked_data({"option": {key: text}}) == {"option": {key: shown}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import socket
 import struct
@@ -207,14 +208,28 @@ class _Web(BaseHTTPRequestHandler):
                 self.connection.setsockopt(
                     socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
                 )
+            case "/packed" | "/packed-twice":
+                times = 2 if self.path.endswith("twice") else 1
+                body = wav_bytes(SOUND)
+                for _ in range(times):
+                    body = gzip.compress(body)
+                self._answer(200, body, encoding=", ".join(["gzip"] * times))
+            case "/plain":
+                asked = self.headers["Accept-Encoding"]
+                body = wav_bytes(SOUND) if asked == "identity" else b""
+                self._answer(200, body, encoding="Identity")
             case _:
                 self._answer(404, b"nothing here")
 
-    def _answer(self, status: int, body: bytes, location: str | None = None) -> None:
+    def _answer(
+        self, status: int, body: bytes, location: str | None = None, encoding: str | None = None
+    ) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         if location is not None:
             self.send_header("Location", location)
+        if encoding is not None:
+            self.send_header("Content-Encoding", encoding)
         self.end_headers()
         self.wfile.write(body)
 
@@ -236,7 +251,7 @@ def web() -> Iterator[str]:
 HERE = SoundLoader(policy=UrlPolicy(allowed_hosts=frozenset({"127.0.0.1"})))
 
 
-@pytest.mark.parametrize("path", ["/bell.wav", "/moved"])
+@pytest.mark.parametrize("path", ["/bell.wav", "/moved", "/plain"])
 def test_a_url_that_the_policy_allows(web: str, path: str) -> None:
     assert np.array_equal(load(HERE, web + path), SOUND)
 
@@ -253,6 +268,8 @@ def test_private_addresses_if_all_are_allowed(web: str) -> None:
         ("/loop", "redirects"),
         ("/inside", "private"),
         ("/cut", "not loaded"),
+        ("/packed", "compressed"),
+        ("/packed-twice", "compressed"),
     ],
 )
 def test_a_url_that_gives_no_sound(web: str, path: str, why: str) -> None:

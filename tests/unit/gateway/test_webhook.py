@@ -62,6 +62,20 @@ async def test_G154_the_body_says_what_the_call_is() -> None:
 
 
 @virtual_time
+async def test_G154_the_body_holds_no_password_of_an_address() -> None:
+    bodies: list[Mapping[str, Any]] = []
+
+    async def post(body: Mapping[str, Any]) -> None:
+        bodies.append(body)
+
+    async with house(handler_for=handler(post)) as at:
+        call = await at.call("/ws?id=a", caller="sip:ann:hush@x", callee="bob:hush@y")
+        assert call.of("answer")
+    (body,) = bodies
+    assert (body["caller"], body["callee"]) == ("sip:ann@x", "bob@y")
+
+
+@virtual_time
 async def test_G153_what_the_application_does_not_take_ends_failed() -> None:
     async def post(_body: Mapping[str, Any]) -> None:
         raise WebhookError("the application did not take the call: HTTP 404")

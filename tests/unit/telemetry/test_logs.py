@@ -213,7 +213,6 @@ async def test_R260_the_context_is_in_the_json(caplog: pytest.LogCaptureFixture)
             await furnish(kit, Transport("a"))
     finally:
         logs.close()
-        logging.getLogger().setLevel(logging.WARNING)
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     (attached,) = [line for line in lines if line["message"] == "channel attached"]
     assert attached["logger"] == "salon.core.bindings"

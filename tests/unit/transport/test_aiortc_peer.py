@@ -350,10 +350,9 @@ async def test_a_client_whose_every_candidate_is_filtered_is_found_all_the_same(
 
 
 async def test_a_call_that_ends_while_candidates_are_gathered_leaves_no_socket() -> None:
-    def sockets() -> int:
-        return sum(
-            item.type == socket.SOCK_DGRAM for item in psutil.Process().net_connections("inet")
-        )
+    def sockets() -> set[object]:
+        found = psutil.Process().net_connections("inet")
+        return {item.laddr for item in found if item.type == socket.SOCK_DGRAM}
 
     async with offering() as offerer:
         offer = await offerer.offer()
@@ -366,7 +365,7 @@ async def test_a_call_that_ends_while_candidates_are_gathered_leaves_no_socket()
             await asyncio.gather(answering, return_exceptions=True)
             await peer.close()
         await asyncio.sleep(0.05)
-        assert sockets() == before
+        assert sockets() <= before
 
 
 async def test_strangers_cannot_fill_the_memory() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
 from typing import Any
 
 import pytest
@@ -35,6 +37,21 @@ def stall(pair: Pair) -> None:
 def drain(pair: Pair) -> None:
     pair.transport.stalled = False
     pair.socket.resume_writing()
+
+
+def test_a_connection_that_is_over_is_gone_at_once() -> None:
+    """Its handler keeps the socket: no circle is left to the cyclic collector."""
+    gc.disable()
+    try:
+        pair = Pair()
+        pair.socket.send_binary(b"sound")
+        pair.socket.connection_lost(None)
+        assert pair.notes.socket is pair.socket
+        left = weakref.ref(pair.socket), weakref.ref(pair.notes)
+        del pair
+        assert [part() for part in left] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_connected_comes_first_and_the_transport_is_bounded() -> None:

@@ -22,6 +22,10 @@ class SpeechServer:
         self.headers: list[str] = []
         self.broken_off = asyncio.Event()
         self.port = 0
+        self.kind = ""
+        """Content type of the answer."""
+        self.body: bytes | None = None
+        """What to answer in place of a tone."""
 
     @property
     def url(self) -> str:
@@ -53,11 +57,16 @@ class SpeechServer:
         if self.mode == "silent":
             await reader.read()
             return
-        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        kind = f"Content-Type: {self.kind}\r\n" if self.kind else ""
+        if self.mode == "packed":
+            kind += "Content-Encoding: gzip\r\n"
+        writer.write(f"HTTP/1.1 200 OK\r\n{kind}Transfer-Encoding: chunked\r\n\r\n".encode())
         samples = sine(440, len(body["input"]) * CHARACTER_S / body["speed"], sample_rate=24_000)
         sound = samples.astype("<i2").tobytes()
         if self.mode == "wav":
             sound = wav_bytes(samples, 24_000)
+        if self.body is not None:
+            sound = self.body
         if self.mode == "endless":
             while True:
                 await self._chunk(writer, sound)

@@ -32,9 +32,17 @@ def test_the_cooldown_doubles_with_each_failed_probe_up_to_its_bound() -> None:
 
 def test_failures_of_an_engine_that_is_tried_in_need_count_like_failed_probes() -> None:
     engines = chain()
-    for _ in range(2):
-        engines.failed(0, 0.0)
-    assert cooldown(engines, 0.0) == 60
+    for now in (0.0, 30.0):
+        engines.failed(0, now)
+    assert cooldown(engines, 30.0) == 60
+
+
+def test_many_calls_in_one_trouble_are_one_failure() -> None:
+    engines = chain()
+    for now in range(6):
+        engines.failed(0, float(now))
+    assert engines.statistics()[0].failed == 6
+    assert cooldown(engines, 5.0) == 25
 
 
 @pytest.mark.parametrize("way", ["probed", "served"])

@@ -196,6 +196,11 @@ async def test_words_and_confidence_come_from_the_verbose_reply(
         (200, b"not json", "not a transcription"),
         (200, {"no": "text"}, "not a transcription"),
         (200, [1], "not a transcription"),
+        (200, {"text": None}, "not a transcription"),
+        (200, {"text": 7}, "not a transcription"),
+        (200, b'{"text": "a", "words": [{"word": "a", "start": 1e999, "end": 1}]}', "not a trans"),
+        (200, b"[" * 200_000, "not a transcription"),
+        (500, b"[" * 200_000, "500"),
         (200, b"x" * (1 << 20) + b"y", "longer than 1 MiB"),
     ],
 )

@@ -6,11 +6,13 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 
+import numpy as np
 import pytest
 from tests.unit.voice.speech_server import SpeechServer, speech_server
 from tests.unit.voice.test_tts_contract import speak
 
 from salon.base import ConfigurationError, MissingExtraError
+from salon.media import sine, wav_bytes
 from salon.voice.errors import SpeechError
 from salon.voice.tts import OpenAITextToSpeech, VoiceSettings
 
@@ -56,6 +58,43 @@ async def test_G134_wav_header_is_taken_off(
     assert (await speak(engine, "Hello there")).samples.tolist() == plain.samples.tolist()
 
 
+@pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (48_000, 1), (24_000, 2)])
+async def test_G134_a_wav_header_says_rate_and_channels(
+    server: SpeechServer, engine: OpenAITextToSpeech, rate: int, channels: int
+) -> None:
+    tone = sine(440, 1.0, sample_rate=rate)
+    server.body = wav_bytes(np.repeat(tone, channels), rate, channels)
+    spoken = await speak(engine, "Hello there")
+    assert spoken.ms == pytest.approx(1000, abs=5)
+    assert int(np.argmax(np.abs(np.fft.rfft(spoken.samples[:16_000])))) == pytest.approx(440, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "said"),
+    [
+        ("application/json; charset=utf-8", b'{"error": "no such voice"}', "application/json"),
+        ("text/html", b"<html>", "text/html"),
+        ("audio/mpeg", b"\xff\xf3\xe4\xc4" + bytes(400), "compressed"),
+        ("", b"ID3\x04" + bytes(400), "compressed"),
+        ("audio/pcm", b"OggS" + bytes(400), "compressed"),
+        ("audio/pcm", b"", "no sound"),
+    ],
+)
+async def test_V106_an_answer_that_is_no_sound_is_an_error_and_is_not_played(
+    server: SpeechServer, engine: OpenAITextToSpeech, kind: str, body: bytes, said: str
+) -> None:
+    server.kind, server.body = kind, body
+    with pytest.raises(SpeechError, match=said):
+        await speak(engine, "Hello")
+
+
+async def test_samples_that_are_called_mp3_are_played(
+    server: SpeechServer, engine: OpenAITextToSpeech
+) -> None:
+    server.kind = "audio/mpeg"
+    assert (await speak(engine, "Hello")).ms > 50
+
+
 async def test_refusal_is_an_error_without_secrets(
     server: SpeechServer, engine: OpenAITextToSpeech
 ) -> None:
@@ -83,6 +122,15 @@ async def test_endless_answer_is_cut_off(
     server.mode = "endless"
     with pytest.raises(SpeechError, match="over 5 s"):
         await speak(engine, "Hello")
+
+
+async def test_a_compressed_answer_is_refused_unread(
+    server: SpeechServer, engine: OpenAITextToSpeech
+) -> None:
+    server.mode = "packed"
+    with pytest.raises(SpeechError, match="compressed"):
+        await speak(engine, "Hello")
+    assert "accept-encoding: identity" in server.headers[0].lower()
 
 
 async def test_closing_early_breaks_the_request_off(

@@ -44,6 +44,14 @@ def test_G81_text_without_emoji_is_unchanged(text: str) -> None:
     assert len(blank(text)) == len(text)
 
 
+def test_G81_long_white_space_takes_no_longer_than_other_text() -> None:
+    """In time quadratic in its length, these would take hours, and every call wait meanwhile."""
+    for text in (" " * 1_000_000, "." * 200_000, "?!," * 200_000, "\n \t" * 200_000):
+        assert remove_emoji(text) == text
+        assert "".join(part for _, part in split_text(text, 100_000)) == text
+    assert remove_emoji(" " * 500_000 + "🙂 " * 1000 + "x") == "x"
+
+
 @given(st.text(alphabet=st.one_of(st.characters(), st.sampled_from("🙂🎉❤️👩‍👧🇩🇪 1⃣\ud800\0\n"))))
 def test_engine_text_keeps_every_place(text: str) -> None:
     visible = blank(text)

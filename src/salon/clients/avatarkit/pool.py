@@ -134,8 +134,9 @@ class AvatarConnectionPool:
         try:
             results = await asyncio.gather(*opening, return_exceptions=True)
         except asyncio.CancelledError:
-            results = await asyncio.gather(*opening, return_exceptions=True)
-            await _close_all([one for one in results if isinstance(one, PooledConnection)])
+            # all have ended: those that were connected by then are nobody's yet
+            ended = [one for one in opening if not one.cancelled() and one.exception() is None]
+            await _close_all([one.result() for one in ended])
             raise
         opened = [one for one in results if isinstance(one, PooledConnection)]
         errors = [one for one in results if isinstance(one, BaseException)]
@@ -239,4 +240,13 @@ class AvatarConnectionPool:
 
 
 async def _close_all(connections: list[PooledConnection]) -> None:
-    await asyncio.gather(*(one.session.close() for one in connections))
+    """At once. Cancelled, no peer is waited for, but none stays open."""
+    closing = [asyncio.ensure_future(one.session.close()) for one in connections]
+    try:
+        await asyncio.sleep(0)  # a task that is cancelled before its first step closes nothing
+        await asyncio.gather(*closing)
+    except asyncio.CancelledError:
+        for task in closing:
+            task.cancel()
+        await asyncio.gather(*closing, return_exceptions=True)
+        raise

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from salon.base import RAISED, TaskScope
 from salon.clients.odyssey.handlers import OdysseyEventHandlers
+from salon.clients.odyssey.lanes import (
+    Failed,
+    Lane,
+    close_unrun,
+    end_lanes,
+    itself,
+    unless_cancelled,
+)
 from salon.clients.odyssey.logs import Log
 from salon.clients.odyssey.types import AudioFrame, VideoFrame
 
@@ -20,64 +26,6 @@ MAX_SOUND: Final = 50
 """Pieces of sound that may wait for a coroutine, about a second; then the oldest go."""
 GRACE_S: Final = 5.0
 """How long coroutines may go on after the connection."""
-
-_Work = Callable[[], Awaitable[Any]]
-_Failed = Callable[[str, BaseException], None]
-
-
-class _Lane:
-    """Awaits one thing after another, in a task that is there only while there is something.
-
-    More than `limit` waiting are too many: with `newest` the oldest goes, else the one that came.
-    """
-
-    def __init__(
-        self, scope: TaskScope, name: str, limit: int, failed: _Failed, *, newest: bool
-    ) -> None:
-        self._scope = scope
-        self._name = name
-        self._limit = limit
-        self._failed = failed
-        self._newest = newest
-        self._waiting: deque[_Work] = deque()
-        self._closed = False
-        self.busy = False
-        self.dropped = 0
-
-    def put(self, work: _Work) -> bool:
-        """False if it will not be done."""
-        if self._closed and not self.busy:
-            return False
-        if self.busy and len(self._waiting) >= self._limit:
-            self.dropped += 1
-            if not self._newest:
-                return False
-            self._waiting.popleft()
-        self._waiting.append(work)
-        if not self.busy:
-            self.busy = True
-            self._scope.spawn(self._run(), name=self._name)
-        return True
-
-    def close(self) -> None:
-        """No new task from now on."""
-        self._closed = True
-
-    async def _run(self) -> None:
-        try:
-            while self._waiting:
-                await self._one(self._waiting.popleft())
-        finally:
-            self.busy = False
-            while self._waiting:
-                _discard(self._waiting.popleft())
-
-    async def _one(self, work: _Work) -> None:
-        try:
-            await work()
-        except RAISED as error:  # the program's code: the lane goes on
-            _unless_cancelled(error)
-            self._failed(self._name, error)
 
 
 class Callbacks:
@@ -93,9 +41,10 @@ class Callbacks:
         self._log = log
         self._complained: set[str] = set()
         self._scope = TaskScope("odyssey callbacks")
-        self._events = _Lane(self._scope, "event", MAX_WAITING, self._report, newest=False)
-        self._pictures = _Lane(self._scope, "video_frame", 1, self._report, newest=True)
-        self._sound = _Lane(self._scope, "audio_frame", MAX_SOUND, self._report, newest=True)
+        self._events = Lane(self._scope, "event", MAX_WAITING, self._report, newest=False)
+        self._pictures = Lane(self._scope, "video_frame", 1, self._report, newest=True)
+        self._sound = Lane(self._scope, "audio_frame", MAX_SOUND, self._report, newest=True)
+        self.lanes: Final = (self._events, self._pictures, self._sound)
 
     @property
     def frames_dropped(self) -> int:
@@ -110,7 +59,7 @@ class Callbacks:
     @property
     def idle(self) -> bool:
         """Whether no coroutine runs or waits."""
-        return len(self._scope) == 0
+        return not any(lane.busy for lane in self.lanes)
 
     def event(self, name: str, *arguments: Any) -> None:
         """Call `on_<name>`."""
@@ -123,8 +72,8 @@ class Callbacks:
             return
         if name == "error":
             result = self._guarded(result)
-        if not self._events.put(functools.partial(_itself, result)):
-            _close(result)
+        if not self._events.put(name, functools.partial(itself, result)):
+            close_unrun(result)
             self._log.warning("on_%s is not run: too many callbacks wait", name)
 
     def video_frame(self, frame: VideoFrame) -> None:
@@ -136,27 +85,23 @@ class Callbacks:
         self._media("audio_frame", self._handlers.on_audio_frame, frame, self._sound)
 
     async def close(self, grace_s: float = GRACE_S) -> None:
-        """Give coroutines that run or wait `grace_s` seconds, then cancel them. From within one of
-        them nothing of it is waited for."""
-        for lane in (self._events, self._pictures, self._sound):
-            lane.close()
-        await self._scope.drain(grace_s)
-        await self._scope.close()
+        """`end_callbacks` of these."""
+        await end_callbacks((self,), grace_s)
 
     def _media(
-        self, name: str, callback: Callable[[Any], Any] | None, frame: Any, lane: _Lane
+        self, name: str, callback: Callable[[Any], Any] | None, frame: Any, lane: Lane
     ) -> None:
         if callback is None:
             return
         if lane.busy:
-            lane.put(functools.partial(_called, callback, frame))
+            lane.put(name, functools.partial(_called, callback, frame))
             return
         result = self._call(name, callback, (frame,), self._report)
-        if result is not None and not lane.put(functools.partial(_itself, result)):
-            _close(result)
+        if result is not None and not lane.put(name, functools.partial(itself, result)):
+            close_unrun(result)
 
     def _call(
-        self, name: str, callback: Callable[..., Any], arguments: tuple[Any, ...], failed: _Failed
+        self, name: str, callback: Callable[..., Any], arguments: tuple[Any, ...], failed: Failed
     ) -> Awaitable[Any] | None:
         try:
             result = callback(*arguments)
@@ -169,7 +114,7 @@ class Callbacks:
         try:
             await work
         except RAISED as error:  # the program's code; nobody is left to be told
-            _unless_cancelled(error)
+            unless_cancelled(error)
             self._log_failure("error", error)
 
     def _report(self, name: str, error: BaseException) -> None:
@@ -184,15 +129,10 @@ class Callbacks:
         self._log.error("on_%s failed: %r", name, error)
 
 
-def _unless_cancelled(error: BaseException) -> None:
-    """Raise the cancellation of this task again; any other is the program's."""
-    task = asyncio.current_task()
-    if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
-        raise error
-
-
-async def _itself(work: Awaitable[Any]) -> None:
-    await work
+async def end_callbacks(several: Iterable[Callbacks], grace_s: float = GRACE_S) -> None:
+    """Give coroutines that run or wait `grace_s` seconds all together, then cancel them; as
+    `end_lanes` does."""
+    await end_lanes([lane for callbacks in several for lane in callbacks.lanes], grace_s)
 
 
 async def _called(callback: Callable[[Any], Any], frame: Any) -> None:
@@ -201,15 +141,4 @@ async def _called(callback: Callable[[Any], Any], frame: Any) -> None:
         await result
 
 
-def _close(work: Awaitable[Any]) -> None:
-    """A coroutine that is not going to be run."""
-    if inspect.iscoroutine(work):
-        work.close()
-
-
-def _discard(work: _Work) -> None:
-    if isinstance(work, functools.partial) and work.func is _itself:
-        _close(work.args[0])
-
-
-__all__ = ["GRACE_S", "Callbacks"]
+__all__ = ["GRACE_S", "Callbacks", "end_callbacks"]

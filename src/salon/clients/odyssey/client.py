@@ -208,7 +208,8 @@ class Odyssey:
 
     async def disconnect(self) -> None:
         """End whatever there is and let go of it; safe in any state (O63). Calls that wait fail
-        with `OdysseyConnectionError`. Coroutines of callbacks get 5 s, then they are cancelled.
+        with `OdysseyConnectionError`. Coroutines of callbacks get 5 s, then they are cancelled; one
+        that calls this itself is not waited for by another that does.
         If this call is cancelled the connection is over all the same; what still closes does so by
         itself, and another call waits for it."""
         session_id = self.current_session_id

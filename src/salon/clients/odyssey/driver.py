@@ -313,8 +313,8 @@ class SessionDriver:
         try:
             answer = await link.answer(offer)
         except (NegotiationError, ValueError, OSError) as error:
-            self._rtc_log.error("the offer can't be answered: %s", error)
             if attempt is self._attempt:
+                self._rtc_log.error("the offer can't be answered: %s", error)
                 self._run(self._core.offer_failed(error, self._clock.monotonic()))
             return
         if attempt is self._attempt:

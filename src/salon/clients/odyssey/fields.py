@@ -6,10 +6,14 @@ the wrong kind `InvalidReplyError`. Optional fields of the wrong kind count as a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING, Any, Final
 
 from salon.clients.odyssey.errors import InvalidReplyError, MissingFieldError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 def mapping(payload: object, what: str) -> Mapping[str, Any]:
@@ -67,6 +71,29 @@ def number_or_none(payload: Mapping[str, Any], name: str) -> float | None:
     """A number, or None."""
     value = payload.get(name)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+_NEEDED: Final[Mapping[str, Callable[[Mapping[str, Any], str], Any]]] = {
+    "str": text,
+    "int": whole,
+}
+_OPTIONAL: Final[Mapping[str, Callable[[Mapping[str, Any], str], Any]]] = {
+    "str": text_or_none,
+    "int": whole_or_none,
+    "float": number_or_none,
+}
+
+
+def plain(kind: type[DataclassInstance], payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Those fields of a dataclass (with postponed annotations) that are text or numbers, read as
+    they are declared. A field with a default may be absent, and is left out then."""
+    found: dict[str, Any] = {}
+    for declared in fields(kind):
+        readers = _NEEDED if declared.default is MISSING else _OPTIONAL
+        reader = readers.get(str(declared.type).removesuffix(" | None"))
+        if reader is not None and (value := reader(payload, declared.name)) is not None:
+            found[declared.name] = value
+    return found
 
 
 def _wrong(name: str, wanted: str, value: object) -> InvalidReplyError:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, Final
 
 from salon.base import Clock
-from salon.clients.odyssey.callbacks import Callbacks
+from salon.clients.odyssey.callbacks import Callbacks, end_callbacks
 from salon.clients.odyssey.errors import plain_text
 from salon.clients.odyssey.feeds import Feed, OdysseyEvent
 from salon.clients.odyssey.handlers import OdysseyEventHandlers
@@ -63,8 +63,7 @@ class Inbox:
 
     async def close(self) -> None:
         """End the coroutines of all callbacks, after a grace; not the one that calls this."""
-        for callbacks in (*self._former, self.callbacks):
-            await callbacks.close()
+        await end_callbacks((*self._former, self.callbacks))
         self._former = []
 
     # -- the listener -----------------------------------------------------------------------------

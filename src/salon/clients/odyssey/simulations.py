@@ -115,7 +115,9 @@ async def _prepared(script: Script, *, portrait: bool) -> list[dict[str, Any]]:
     (O93). Everything else is for the service to check."""
     made: list[dict[str, Any]] = []
     for index, entry in enumerate(script):
-        sent = dict(mapping(entry, f"script entry {index}"))
+        if not isinstance(entry, Mapping):
+            raise RequestError(f"Script entry {index} is not an object but {type(entry).__name__}")
+        sent = dict(entry)
         if "start" in sent:
             start = sent["start"]
             if not isinstance(start, Mapping) or "prompt" not in start:

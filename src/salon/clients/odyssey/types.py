@@ -9,15 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from salon.clients.odyssey.errors import InvalidReplyError
-from salon.clients.odyssey.fields import (
-    mapping,
-    number_or_none,
-    rows,
-    text,
-    text_or_none,
-    whole,
-    whole_or_none,
-)
+from salon.clients.odyssey.fields import mapping, plain, rows, text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,8 +106,7 @@ class Recording:
     @classmethod
     def from_dict(cls, payload: object) -> Self:
         """From JSON; `KeyError` without `stream_id`."""
-        found = mapping(payload, "a recording")
-        return cls(**_files(found))
+        return cls(**plain(cls, mapping(payload, "a recording")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,15 +124,7 @@ class StreamRecordingInfo:
     @classmethod
     def from_dict(cls, payload: object) -> Self:
         """From JSON; `KeyError` without `stream_id`, `width`, `height` or `started_at`."""
-        found = mapping(payload, "a recording")
-        return cls(
-            stream_id=text(found, "stream_id"),
-            width=whole(found, "width"),
-            height=whole(found, "height"),
-            started_at=text(found, "started_at"),
-            ended_at=text_or_none(found, "ended_at"),
-            duration_seconds=number_or_none(found, "duration_seconds"),
-        )
+        return cls(**plain(cls, mapping(payload, "a recording")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +140,8 @@ class StreamRecordingsList:
     def from_dict(cls, payload: object) -> Self:
         """From JSON; `KeyError` without any of the four."""
         found = mapping(payload, "the list of recordings")
-        return cls(
-            recordings=[StreamRecordingInfo.from_dict(row) for row in rows(found, "recordings")],
-            total=whole(found, "total"),
-            limit=whole(found, "limit"),
-            offset=whole(found, "offset"),
-        )
+        listed = [StreamRecordingInfo.from_dict(row) for row in rows(found, "recordings")]
+        return cls(listed, **plain(cls, found))
 
 
 class SimulationJobStatus(StrEnum):
@@ -197,8 +176,7 @@ class SimulationStream:
     @classmethod
     def from_dict(cls, payload: object) -> Self:
         """From JSON; `KeyError` without `stream_id`."""
-        found = mapping(payload, "a stream of a simulation")
-        return cls(**_files(found), script_index=whole_or_none(found, "script_index") or 0)
+        return cls(**plain(cls, mapping(payload, "a stream of a simulation")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +195,7 @@ class SimulationJobInfo:
         """From JSON; `KeyError` without `job_id`, `status`, `priority` or `created_at`,
         `ValueError` for a status that is none of `SimulationJobStatus`."""
         found = mapping(payload, "a simulation")
-        return cls(
-            **_job(found),
-            completed_at=text_or_none(found, "completed_at"),
-            error_message=text_or_none(found, "error_message"),
-        )
+        return cls(status=_status(found), **plain(cls, found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,17 +220,8 @@ class SimulationJobDetail:
         """From JSON; errors as in `SimulationJobInfo`."""
         found = mapping(payload, "a simulation")
         streams = rows(found, "streams") if found.get("streams") is not None else []
-        return cls(
-            **_job(found),
-            dispatched_at=text_or_none(found, "dispatched_at"),
-            started_at=text_or_none(found, "started_at"),
-            completed_at=text_or_none(found, "completed_at"),
-            error_message=text_or_none(found, "error_message"),
-            assigned_region=text_or_none(found, "assigned_region"),
-            retry_count=whole_or_none(found, "retry_count") or 0,
-            estimated_wait_minutes=number_or_none(found, "estimated_wait_minutes"),
-            streams=[SimulationStream.from_dict(row) for row in streams],
-        )
+        made = [SimulationStream.from_dict(row) for row in streams]
+        return cls(status=_status(found), streams=made, **plain(cls, found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,33 +237,13 @@ class SimulationJobsList:
     def from_dict(cls, payload: object) -> Self:
         """From JSON; `KeyError` without any of the four."""
         found = mapping(payload, "the list of simulations")
-        return cls(
-            jobs=[SimulationJobInfo.from_dict(row) for row in rows(found, "jobs")],
-            total=whole(found, "total"),
-            limit=whole(found, "limit"),
-            offset=whole(found, "offset"),
-        )
+        listed = [SimulationJobInfo.from_dict(row) for row in rows(found, "jobs")]
+        return cls(listed, **plain(cls, found))
 
 
-def _files(found: Mapping[str, Any]) -> dict[str, Any]:
-    urls = ("video_url", "events_url", "thumbnail_url", "preview_url")
-    return {
-        "stream_id": text(found, "stream_id"),
-        **{name: text_or_none(found, name) for name in urls},
-        "frame_count": whole_or_none(found, "frame_count"),
-        "duration_seconds": number_or_none(found, "duration_seconds"),
-    }
-
-
-def _job(found: Mapping[str, Any]) -> dict[str, Any]:
+def _status(found: Mapping[str, Any]) -> SimulationJobStatus:
     named = text(found, "status")
     try:
-        status = SimulationJobStatus(named)
+        return SimulationJobStatus(named)
     except ValueError:
         raise InvalidReplyError(f"unknown status of a simulation: {named!r}") from None
-    return {
-        "job_id": text(found, "job_id"),
-        "status": status,
-        "priority": text(found, "priority"),
-        "created_at": text(found, "created_at"),
-    }

@@ -12,6 +12,9 @@ from salon.testing.avatar.wire import Audio
 MAX_FINISHED: Final = 1024
 """Ids remembered so that late sound for them is ignored."""
 
+MAX_TRACEPARENT: Final = 256
+"""Characters of it that are kept; those of today have 55."""
+
 
 class RequestQueue:
     """Requests in the order in which they began; the first is the one being answered."""
@@ -52,7 +55,7 @@ class RequestQueue:
             if request is not None:
                 request.closed = True
             record = self._record.request(said.req_id, now)
-            record.traceparent = said.traceparent
+            record.traceparent = said.traceparent[:MAX_TRACEPARENT]
             request = Request(record, self._sample_rate, self._audio_format, now)
             self._open = request
             self._waiting.append(request)

@@ -34,6 +34,9 @@ from salon.testing.avatar.request import Request
 from salon.testing.avatar.requests import RequestQueue
 from salon.testing.avatar.settings import AvatarSettings
 
+MAX_REQ_ID: Final = 256
+"""Characters of the id of a request (A44 makes 27; old clients have others)."""
+
 SESSION_OVER: Final = 4002
 TOO_MANY: Final = 4003
 
@@ -219,6 +222,9 @@ class AvatarServerSession:
         requests = self._running()
         if not said.req_id:
             return [self._error(INVALID_ARGUMENT, "req_id is empty")]
+        if len(said.req_id) > MAX_REQ_ID:  # it is kept, and goes out again with every answer
+            text = f"req_id has {len(said.req_id)} characters, more than {MAX_REQ_ID}"
+            return [self._error(INVALID_ARGUMENT, text)]
         self._last_audio_at = now
         self._audio_messages += 1
         requests.add(said, now)

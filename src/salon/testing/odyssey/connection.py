@@ -301,8 +301,14 @@ class Connection:
         """The running stream breaks (O56)."""
         self._take(_Fail(reason, message))
 
+    async def close_video(self) -> None:
+        """The track ends and says goodbye, so that the client knows (D5); the connection stays."""
+        for peer in self._peers:
+            await peer.close_video()
+
     def end_video(self) -> None:
-        """The track ends; the connection stays."""
+        """The track ends without a word: the client sees its last picture on; the connection
+        stays."""
         for peer in self._peers:
             if peer.track is not None:
                 peer.track.stop()

@@ -131,6 +131,13 @@ class Peer:
         while self._unsent and channel is not None and channel.readyState == "open":
             channel.send(self._unsent.popleft())
 
+    async def close_video(self) -> None:
+        """The track ends, and its sender says so (RTCP BYE)."""
+        if self.track is not None:
+            self.track.stop()
+        for sender in self._connection.getSenders():
+            await sender.stop()
+
     async def close(self) -> None:
         """The track is stopped explicitly: closing does not (checklist 6). Idempotent."""
         if self.track is not None:

@@ -62,6 +62,8 @@ class Call:
         self._open = False
         """Nothing was sent at this tick so far."""
         self._senders = 0
+        self._scopes: set[asyncio.Timeout] = set()
+        """Those of the senders; one that is over ends its `play`."""
         self._over = False
 
     # -- the connection ---------------------------------------------------------------------------
@@ -86,6 +88,7 @@ class Call:
         """Nothing passes any more; idempotent."""
         self._over = True
         self.outgoing.stop()
+        self._turn_away()
         if self._tick is not None:
             self._tick.cancel()
             self._tick = None
@@ -140,24 +143,42 @@ class Call:
         return not self._over and self.outgoing.generation == generation
 
     async def play(self, chunks: AsyncIterator[AudioChunk]) -> None:
-        """Queue what comes, waiting for room; ends early with an interruption or the session."""
+        """Queue what comes, waiting for room; ends early, whatever it waits for, with an
+        interruption or the session."""
         if self._over:
             return
-        outgoing, generation = self.outgoing, self.outgoing.generation
+        generation = self.outgoing.generation
         self._senders += 1
+        scope = asyncio.timeout(None)
         try:
-            async for chunk in chunks:
-                for piece in _slices(chunk):
-                    await outgoing.wait()
-                    if outgoing.generation != generation:
-                        return
-                    outgoing.put(piece)
+            async with scope:
+                self._scopes.add(scope)
+                await self._fill(chunks, generation)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+        finally:
+            self._scopes.discard(scope)
+            if self.outgoing.generation == generation:
+                self._senders -= 1
+
+    async def _fill(self, chunks: AsyncIterator[AudioChunk], generation: int) -> None:
+        outgoing = self.outgoing
+        async for chunk in chunks:
+            for piece in _slices(chunk):
+                await outgoing.wait()
                 if outgoing.generation != generation:
                     return
-            outgoing.finish()
-        finally:
-            if outgoing.generation == generation:
-                self._senders -= 1
+                outgoing.put(piece)
+            if outgoing.generation != generation:
+                return
+        outgoing.finish()
+
+    def _turn_away(self) -> None:
+        """End every `play` that has not come to its end."""
+        scopes, self._scopes = self._scopes, set()
+        for scope in scopes:
+            scope.reschedule(asyncio.get_running_loop().time())
 
     async def play_bytes(self, data: bytes, rate: int) -> None:
         """Queue signed 16-bit mono samples, waiting for room. More of the same sound may follow."""
@@ -189,6 +210,7 @@ class Call:
     def interrupt(self) -> None:
         """Drop what is queued."""
         self.outgoing.clear()
+        self._turn_away()
         self._ahead = self._senders = 0
         if self.connection is not None:
             self.connection.flush()

@@ -6,11 +6,19 @@ import asyncio
 import inspect
 import logging
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
-from salon.base import RAISED, SYSTEM_CLOCK, Clock, LocalProtocolError, TaskScope, new_id
+from salon.base import (
+    RAISED,
+    SYSTEM_CLOCK,
+    Clock,
+    ConfigurationError,
+    LocalProtocolError,
+    TaskScope,
+    new_id,
+)
 from salon.base.ids import IdFactory
-from salon.media.frame import AudioChunk, AudioFrame
+from salon.media.frame import MAX_RATE, AudioChunk, AudioFrame
 from salon.transport.ticker import Ticker
 from salon.voice.backends.base import (
     AudioReceivedCallback,
@@ -28,6 +36,8 @@ from salon.voice.backends.trace import ProtocolTrace, TraceDirection, TraceEmitt
 from salon.voice.foreign import is_ours
 
 _log = logging.getLogger("salon.voice")
+
+LEAST_RATE: Final = 1_000
 
 
 class CarriedVoiceBackend(VoiceBackend):
@@ -48,6 +58,14 @@ class CarriedVoiceBackend(VoiceBackend):
         clock: Clock = SYSTEM_CLOCK,
         ids: IdFactory = new_id,
     ) -> None:
+        """`ConfigurationError` for a rate outside 1 to 192 kHz, or a queue of no frames."""
+        for name, rate in (("input", input_sample_rate), ("output", output_sample_rate)):
+            if not LEAST_RATE <= rate <= MAX_RATE:
+                raise ConfigurationError(
+                    f"{name}_sample_rate is {rate}, not {LEAST_RATE} to {MAX_RATE}"
+                )
+        if audio_queue_maxsize < 1:
+            raise ConfigurationError(f"audio_queue_maxsize is {audio_queue_maxsize}, not 1 or more")
         self._input_rate = input_sample_rate
         self._output_rate = output_sample_rate
         self._max_frames = audio_queue_maxsize

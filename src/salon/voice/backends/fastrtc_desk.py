@@ -289,7 +289,7 @@ def _event(message: Any) -> dict[str, Any] | None:
         return None
     try:
         event = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _Malformed(f"a message is no JSON: {error}") from None
     if not isinstance(event, dict):
         raise _Malformed("a message is no JSON object")

@@ -124,5 +124,5 @@ async def _body(stream: Any) -> Any:
             return None
     try:
         return json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

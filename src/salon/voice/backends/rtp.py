@@ -46,6 +46,8 @@ from salon.voice.packet_leg import PacketLeg, _Stream
 DEFAULT_QUEUE_FRAMES: Final = 1000
 """20 s of sound."""
 _STATIC: Final = {0: ("PCMU", 8000), 8: ("PCMA", 8000), 9: ("G722", 8000)}
+_LAST_PORT: Final = 65_535
+_LAST_TYPE: Final = 127
 _BY_RATE: Final = {8000: "PCMU", 16_000: "L16", 48_000: "opus"}
 
 
@@ -194,6 +196,9 @@ class RTPVoiceBackend(CarriedVoiceBackend):
         self._remote = remote_addr
         self._allocator = port_allocator
         self._latching, self._rtcp = Latching(latching), Rtcp(rtcp)
+        last = _LAST_PORT - (self._rtcp is Rtcp.PAIR)
+        if not 0 <= local_addr[1] <= last:
+            raise ConfigurationError(f"local_addr is {local_addr}: its port is not 0 to {last}")
         self._rtcp_interval = rtcp_interval
         self._random = random or SystemRandom()
         self._ports: dict[str, int] = {}
@@ -223,12 +228,15 @@ class RTPVoiceBackend(CarriedVoiceBackend):
         the far end's address is none, `UnavailableError` if no port is free."""
         remote = _remote_of(metadata or {}) or self._remote
         session = await super().connect(room_id, participant_id, channel_id, metadata=metadata)
+        connection: RTPConnection | None = None
         try:
             connection = await self._open(session, remote)
+            self.attach(session, connection)  # it may be over by now
         except BaseException:
+            if connection is not None:
+                await connection.close()
             await self.disconnect(session)
             raise
-        self.attach(session, connection)
         return session
 
     async def accept(self, session: VoiceSession, connection: Address | None) -> Address:
@@ -299,8 +307,6 @@ class RTPVoiceBackend(CarriedVoiceBackend):
 def _format(
     payload_type: int, clock_rate: int, codec: str | None, parameters: Mapping[str, str]
 ) -> PayloadFormat:
-    if not 0 <= payload_type <= 127:
-        raise ConfigurationError(f"payload_type is {payload_type}, not 0 to 127")
     if codec is None and payload_type in _STATIC:
         codec, clock_rate = _STATIC[payload_type]
     chosen = codec or _BY_RATE.get(clock_rate)
@@ -326,6 +332,8 @@ def _all_formats(
     if keys is not None:
         formats.append(PayloadFormat(keys, EVENT, sent.clock_rate))
     types = [item.payload_type for item in formats]
+    if not all(0 <= item <= _LAST_TYPE for item in types):
+        raise ConfigurationError(f"payload types are {types}, not all 0 to {_LAST_TYPE}")
     if len(set(types)) != len(types):
         raise ConfigurationError(f"payload types must differ: {types}")
     return tuple(formats)
@@ -345,7 +353,7 @@ def _address(value: Any) -> Address:
         found = str(host), int(port)
     except (TypeError, ValueError):
         raise ConfigurationError(f"{value!r} is no (host, port)") from None
-    if not found[0] or not 0 < found[1] < 65_536:
+    if not found[0] or not 0 < found[1] <= _LAST_PORT:
         raise ConfigurationError(f"{value!r} is no address to send to")
     return found
 

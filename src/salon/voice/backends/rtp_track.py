@@ -124,9 +124,12 @@ class RtpTrack(PacketTrack):
         for port in ports:
             try:
                 return await self._open(host, port)
-            except OSError as error:
+            except (OSError, OverflowError) as error:  # the port after the last one is none
                 self.close()
                 _log.debug("RTP port %d is not free: %s", port, error)
+            except BaseException:
+                self.close()
+                raise
         raise UnavailableError(f"no free UDP port for RTP at {host} among {list(ports)[:8]}")
 
     async def _open(self, host: str, port: int) -> Address:

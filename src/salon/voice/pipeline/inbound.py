@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from salon.voice.pipeline.diarization.base import DiarizationProvider
     from salon.voice.pipeline.dtmf.base import DTMFDetector
     from salon.voice.pipeline.vad.base import VADProvider
+
+
+_VAD_NOTES: Final = ("vad", "vad_is_speech", "vad_speech_end")
 
 
 @dataclass(slots=True)
@@ -183,9 +186,13 @@ def _vad_step(detector: VADProvider, stream: InboundStream, around: Surroundings
     process = detector.process
 
     def watch(frame: AudioFrame, key: str) -> VADEvent | None:
+        notes = frame.metadata
+        if "vad" in notes or "vad_is_speech" in notes:
+            for name in _VAD_NOTES:  # of another time, or another stream
+                notes.pop(name, None)
         event = process(frame, key)
         if stream.speaking and event is None:
-            frame.metadata["vad_is_speech"] = True
+            notes["vad_is_speech"] = True
         return event
 
     def noticed(event: VADEvent, frame: AudioFrame) -> None:

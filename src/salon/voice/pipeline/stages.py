@@ -113,8 +113,26 @@ def _configure(config: AudioPipelineConfig) -> None:
     configure_agc = getattr(config.agc, "configure", None)
     if configure_agc is not None and config.agc_config is not None:
         configure_agc(config.agc_config)
+    _warn_of_idle_settings(config, agc_takes_settings=configure_agc is not None)
+
+
+def _warn_of_idle_settings(config: AudioPipelineConfig, *, agc_takes_settings: bool) -> None:
+    """Tell of what was asked for and will not happen (V214)."""
     if config.recorder is not None and config.recording_config is None:
         _log.warning("a recorder without recording_config records nothing")
+    idle = {
+        "vad_config without a vad": config.vad_config is not None and config.vad is None,
+        "agc_config without an agc that takes one": (
+            config.agc_config is not None and not agc_takes_settings
+        ),
+        "recording_config without a recorder": (
+            config.recording_config is not None and config.recorder is None
+        ),
+        "suppress_dtmf without a dtmf detector": config.suppress_dtmf and config.dtmf is None,
+    }
+    for what, found in idle.items():
+        if found:
+            _log.warning("%s changes nothing", what)
 
 
 def warn_of_mismatch(stages: Stages, given: AudioFormat) -> None:

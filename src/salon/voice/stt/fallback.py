@@ -147,9 +147,9 @@ class FallbackSpeechToText(SpeechToText):
                 utterance = engine.recognize(hints)
                 for samples in sound:
                     utterance.push(samples)
-                await utterance.finish()
-            fit = True
-            _log.info("the recogniser %s is back", engine.name)
+                fit = isinstance(await utterance.finish(), Transcription)
+            if fit:
+                _log.info("the recogniser %s is back", engine.name)
         except RAISED as error:
             if is_ours(error):
                 raise
@@ -197,8 +197,15 @@ class _FallbackUtterance(Utterance):
         samples = samples.copy()
         self._samples += len(samples)
         self._sound.append(samples)
-        if self._current is not None:
-            self._current.push(samples)
+        current = self._current
+        if current is None:
+            return
+        try:
+            current.push(samples)
+        except Exception as error:  # noqa: BLE001 - the border to an engine
+            self._failed(error)
+            self._give_up(current)
+            self._next()
 
     async def finish(self) -> Transcription:
         if self._ended is not None:
@@ -229,14 +236,16 @@ class _FallbackUtterance(Utterance):
         self._sound = []  # A probe may still hold the list.
         current, self._current = self._current, None
         if current is not None:
-            current.cancel()
+            self._give_up(current)
         self._engine.closed(self)
 
     async def _attempt(self, current: Utterance) -> Transcription | None:
         limit = self._engine.attempt_timeout
         try:
             async with asyncio.timeout(limit):
-                result = await current.finish()
+                result: object = await current.finish()
+            if not isinstance(result, Transcription):
+                raise TypeError(f"it gave {type(result).__name__}, no Transcription")
             self.decoder_wait_ms += current.decoder_wait_ms
             return result
         except TimeoutError:
@@ -246,8 +255,14 @@ class _FallbackUtterance(Utterance):
             if is_ours(error):
                 raise
             self._failed(error)
-        current.cancel()
+        self._give_up(current)
         return None
+
+    def _give_up(self, current: Utterance) -> None:
+        try:
+            current.cancel()
+        except Exception:  # noqa: BLE001 - the border to an engine
+            _log.exception("a recogniser of %s did not give an utterance up", self._engine.name)
 
     def _failed(self, error: BaseException) -> None:
         if self._ended is not None:  # Closed or cancelled meanwhile: nobody's failure.
@@ -263,6 +278,7 @@ class _FallbackUtterance(Utterance):
         while self._untried:
             self._index = self._untried.pop(0)
             engine = self._engine.engines[self._index]
+            current: Utterance | None = None
             try:
                 current = engine.recognize(
                     self._hints, on_partial=self._on_partial, language=self._language
@@ -271,6 +287,8 @@ class _FallbackUtterance(Utterance):
                     current.push(samples)
             except Exception as error:  # noqa: BLE001 - the border to an engine
                 self._failed(error)
+                if current is not None:
+                    self._give_up(current)
             else:
                 self._current = current
                 return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,6 +20,8 @@ from salon.media.timing import WordTime
 from salon.media.wav import wav_bytes
 from salon.models.speech import NO_HINTS, SpeechHints
 from salon.voice.errors import SpeechError
+from salon.voice.foreign import failure
+from salon.voice.plain_http import plain
 from salon.voice.stt.base import OnPartial, SpeechToText, Transcription, Utterance
 
 if TYPE_CHECKING:
@@ -30,6 +33,13 @@ MAX_REPLY_BYTES: Final = 1024 * 1024
 MAX_PROMPT_CHARS: Final = 600
 """The service reads only the end of a longer prompt."""
 _ERROR_CHARS: Final = 300
+_GARBAGE: Final = (
+    *(ValueError, KeyError, TypeError, AttributeError),
+    *(OverflowError, RecursionError),
+)
+"""What reading a reply that is not what it should be raises."""
+
+_log = logging.getLogger("salon.voice.stt")
 
 
 class OpenAISpeechToText(SpeechToText):
@@ -80,7 +90,7 @@ class OpenAISpeechToText(SpeechToText):
             )
         headers = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
         self._client = httpx.AsyncClient(
-            headers=headers,
+            **plain(headers),
             timeout=httpx.Timeout(self.timeout, connect=min(5.0, self.timeout)),
             follow_redirects=False,
         )
@@ -217,8 +227,12 @@ class _OpenAIUtterance(Utterance):
             result, self.decoder_wait_ms = await self._engine.request(wav, self._fields)
         except SpeechError as error:
             self.fail(error)
+        except Exception as error:  # noqa: BLE001 - the task's outer edge
+            _log.exception("an utterance of %s failed", ENGINE)
+            self.fail(failure(ENGINE, error))
         else:
-            self._end(result)
+            if not self._result.done():
+                self._end(result)
 
     def _end(self, result: Transcription) -> None:
         self._result.set_result(result)
@@ -229,7 +243,7 @@ def _error_text(body: bytes) -> str:
     try:
         found = json.loads(body)["error"]
         text = found["message"] if isinstance(found, dict) else found
-    except (ValueError, KeyError, TypeError):
+    except _GARBAGE:
         text = body.decode("utf-8", "replace")
     return " ".join(str(text).split())[:_ERROR_CHARS]
 
@@ -238,11 +252,11 @@ def _transcription(body: bytes) -> Transcription:
     """Takes ``verbose_json`` and the plain ``json`` that smaller services answer instead."""
     try:
         reply = json.loads(body)
-        text = str(reply["text"]).strip()
+        text = reply["text"].strip()
         language = reply.get("language")
         words = _words(text, reply.get("words") or ())
         confidence = _confidence(reply.get("segments") or ())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except _GARBAGE as error:
         raise SpeechError(ENGINE, "the reply is not a transcription") from error
     return Transcription(
         text,

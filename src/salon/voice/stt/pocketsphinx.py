@@ -219,6 +219,7 @@ class _SphinxUtterance(Utterance):
 
     def _release(self, *, given_up: bool) -> None:
         self._buffer.clear()
+        self._on_partial = self._task = None  # whoever listens keeps this utterance, too
         self._engine.closed(self)
         process, self._process = self._process, None
         if process is not None:

@@ -63,6 +63,16 @@ class SpeechChunk:
     phonemes: tuple[PhonemeTime, ...] = ()
 
 
+def require_chunk(given: object, engine: str) -> SpeechChunk:
+    """`given`, if it is a chunk of sound; `SpeechError` of `engine` otherwise."""
+    if not isinstance(given, SpeechChunk):
+        raise SpeechError(engine, f"gave {type(given).__name__}, no SpeechChunk")
+    samples: object = given.samples
+    if not isinstance(samples, np.ndarray) or samples.dtype != np.int16 or samples.ndim != 1:
+        raise SpeechError(engine, "gave a chunk whose samples are not int16[n]")
+    return given
+
+
 class TextToSpeech(TTSProvider):
     """A synthesis engine. `start` before use, `close` once at the end; both are idempotent.
 

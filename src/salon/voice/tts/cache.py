@@ -20,7 +20,13 @@ from salon.media.timing import PhonemeTime, WordTime
 from salon.voice.errors import SpeechError
 from salon.voice.foreign import CLOSE_S, close_stream, failure, is_ours
 from salon.voice.tts.adapt import voice_of
-from salon.voice.tts.base import DEFAULT_VOICE, SpeechChunk, TextToSpeech, VoiceSettings
+from salon.voice.tts.base import (
+    DEFAULT_VOICE,
+    SpeechChunk,
+    TextToSpeech,
+    VoiceSettings,
+    require_chunk,
+)
 from salon.voice.tts.cache_store import CachedPiece, DiskStore, MemoryStore
 from salon.voice.tts.provider import TTSProvider
 
@@ -61,7 +67,8 @@ class CachedTextToSpeech(TextToSpeech):
 
     A piece is known by the engine's name, `variant` (say what else decides the sound, such as the
     model), voice, language, speed, volume and text. Only whole pieces are kept, with their times.
-    Equal requests at once make one synthesis, which stops when nobody listens any more.
+    Equal requests at once make one synthesis, which stops when nobody listens any more. Put it
+    around each engine of a chain, not around the chain: it would keep a stand-in's voice.
     """
 
     def __init__(
@@ -205,7 +212,7 @@ class CachedTextToSpeech(TextToSpeech):
         sound = self.engine.speak(text, settings)
         try:
             async for chunk in sound:
-                making.add(chunk)
+                making.add(require_chunk(chunk, self.name))
                 if making.samples > MAX_PIECE:
                     raise SpeechError(self.name, f"over {MAX_PIECE // SAMPLE_RATE} s of sound")
                 await making.wait_for_listeners()

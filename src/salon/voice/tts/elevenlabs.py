@@ -15,6 +15,7 @@ from salon.media.frame import AudioChunk, Samples
 from salon.media.timing import WordTime
 from salon.models.content import AudioContent
 from salon.voice.errors import SpeechError
+from salon.voice.plain_http import plain
 from salon.voice.tts.base import DEFAULT_VOICE, SpeechChunk, TextToSpeech, VoiceSettings
 from salon.voice.tts.context import TTSContext, TTSContextLevel
 from salon.voice.tts.elevenlabs_config import ElevenLabsConfig
@@ -123,7 +124,7 @@ class ElevenLabsTTSProvider(TextToSpeech):
             timeout=httpx.Timeout(
                 config.connect_timeout, read=config.read_timeout, pool=config.connect_timeout
             ),
-            headers=self._headers(),
+            **plain(self._headers()),
             follow_redirects=False,
         )
         self._slots = asyncio.Semaphore(most)
@@ -239,7 +240,7 @@ class ElevenLabsTTSProvider(TextToSpeech):
                 raise refusal(answer.status_code, bytes(data), self._config.api_key)
         try:
             found = json.loads(data) if answer.status_code == 200 else {}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SpeechError(ENGINE, "the service sent what is no JSON") from error
         if not isinstance(found, dict):
             raise SpeechError(ENGINE, "the service sent no list of voices")

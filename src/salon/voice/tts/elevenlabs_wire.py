@@ -133,7 +133,7 @@ def message(data: str | bytes, api_key: str) -> dict[str, Any]:
     """One message of the service. `SpeechError` for an error it tells and for what is none."""
     try:
         found = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SpeechError(ENGINE, "the service sent what is no JSON") from error
     if not isinstance(found, dict):
         raise SpeechError(ENGINE, "the service sent no message")
@@ -160,7 +160,7 @@ def refusal(status: int, data: bytes, api_key: str) -> SpeechError:
     try:
         found = json.loads(data)
         said = _told(found.get("detail", found) if isinstance(found, dict) else found)
-    except ValueError:
+    except (ValueError, RecursionError):
         said = data.decode("utf-8", "replace")
     return SpeechError(ENGINE, f"HTTP {status}: {harmless(said, api_key)}")
 

@@ -13,7 +13,13 @@ from salon.voice.errors import SpeechError
 from salon.voice.foreign import close_engine, close_stream, failure, is_ours, tell
 from salon.voice.health import Chain, EngineStatistics
 from salon.voice.tts.adapt import voice_of
-from salon.voice.tts.base import DEFAULT_VOICE, SpeechChunk, TextToSpeech, VoiceSettings
+from salon.voice.tts.base import (
+    DEFAULT_VOICE,
+    SpeechChunk,
+    TextToSpeech,
+    VoiceSettings,
+    require_chunk,
+)
 from salon.voice.tts.provider import TTSProvider
 
 _log = logging.getLogger("salon.voice.tts")
@@ -106,7 +112,7 @@ class FallbackTextToSpeech(TextToSpeech):
             sounding = False
             chunks: AsyncIterator[SpeechChunk] | None = None
             try:
-                chunks = engine.speak(text, _for(engine, settings))
+                chunks = _asked(engine, text, settings)
                 while (chunk := await self._next(engine, chunks)) is not None:
                     if len(chunk.samples) and not sounding:
                         sounding = True
@@ -130,7 +136,8 @@ class FallbackTextToSpeech(TextToSpeech):
     ) -> SpeechChunk | None:
         try:
             async with asyncio.timeout(self.attempt_timeout):
-                return await anext(chunks, None)
+                chunk = await anext(chunks, None)
+            return None if chunk is None else require_chunk(chunk, engine.name)
         except TimeoutError:
             limit = self.attempt_timeout
             raise SpeechError(engine.name, f"no sound within {limit:g} s") from None
@@ -174,6 +181,14 @@ class FallbackTextToSpeech(TextToSpeech):
             self._chain.probed(index, fit, self._clock.monotonic())
             if chunks is not None:
                 await close_stream(chunks, engine.name)
+
+
+def _asked(engine: TextToSpeech, text: str, settings: VoiceSettings) -> AsyncIterator[SpeechChunk]:
+    """The engine's piece; whatever it raises is `SpeechError`."""
+    try:
+        return engine.speak(text, _for(engine, settings))
+    except RAISED as error:
+        raise failure(engine.name, error) from error
 
 
 def _for(engine: TextToSpeech, settings: VoiceSettings) -> VoiceSettings:

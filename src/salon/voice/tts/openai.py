@@ -12,9 +12,11 @@ import numpy as np
 from salon.base.errors import ConfigurationError, MissingExtraError
 from salon.base.redaction import MASK, redact_text
 from salon.media.frame import SAMPLE_RATE, Samples
+from salon.media.pcm import decode_pcm
 from salon.media.resample import Resampler
 from salon.media.wav import RiffHeaderStripper
 from salon.voice.errors import SpeechError
+from salon.voice.plain_http import plain
 from salon.voice.tts.base import DEFAULT_VOICE, SpeechChunk, TextToSpeech, VoiceSettings
 from salon.voice.tts.gain import amplify
 from salon.voice.tts.text import blank, is_speakable, split_text
@@ -34,21 +36,28 @@ READ_TIMEOUT_S: Final = 8.0
 """Longest silence of the server, before the first byte and between bytes."""
 MAX_CONNECTIONS: Final = 32
 _READ_BYTES: Final = 4096
+_COMPRESSED: Final = (b"ID3", b"OggS", b"fLaC")
+"""How such files begin."""
+_FRAMED_KINDS: Final = ("audio/mpeg", "audio/mp3", "audio/aac")
 _MAX_ERROR_BYTES: Final = 2048
 _TOKEN: Final = re.compile(r"[\w*.-]*[*\d][\w*.-]{15,}|\b[a-z]{2}-[\w*-]{4,}", re.ASCII)
 
 
 class _PcmStream:
-    """Bytes as they come from the network become samples at 16 kHz."""
+    """Bytes as they come from the network become samples at 16 kHz. `ValueError` for garbage."""
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, kind: str) -> None:
         self.bytes = 0
+        self._rate = rate
+        self._kind = kind
         self._header = RiffHeaderStripper()  # some servers send WAV whatever was asked for
         self._odd = b""
         self._resampler = Resampler(rate, SAMPLE_RATE)
 
     def feed(self, data: bytes) -> Samples:
         """Sound that is complete now, perhaps none."""
+        if not self.bytes:
+            _check_sound(self._kind, data)
         self.bytes += len(data)
         return self._decode(self._header.feed(data))
 
@@ -58,17 +67,32 @@ class _PcmStream:
         return np.concatenate((last, self._resampler.flush()))
 
     def _decode(self, data: bytes) -> Samples:
+        rate, channels = self._header.sample_rate or self._rate, self._header.channels or 1
+        if rate != self._resampler.in_rate:
+            self._resampler = Resampler(rate, SAMPLE_RATE)
         data = self._odd + data
-        whole = len(data) // 2 * 2
+        whole = len(data) // (2 * channels) * 2 * channels
         self._odd = data[whole:]
-        return self._resampler.process(np.frombuffer(data[:whole], dtype="<i2").astype(np.int16))
+        return self._resampler.process(decode_pcm(data[:whole], channels=channels).astype(np.int16))
+
+
+def _check_sound(kind: str, first: bytes) -> None:
+    """`ValueError` for what would be noise if it were played as samples: a text, compressed sound.
+    `kind` alone does not tell: there are servers that call everything MP3."""
+    if kind.startswith(("application/json", "text/")):
+        raise ValueError(f"{kind}, no sound")
+    in_frames = len(first) > 1 and first[0] == 0xFF and first[1] & 0xE0 == 0xE0
+    if first.startswith(_COMPRESSED) or (in_frames and kind.startswith(_FRAMED_KINDS)):
+        raise ValueError(f"compressed sound ({kind or 'of no stated type'}), not pcm")
 
 
 class OpenAITextToSpeech(TextToSpeech):
     """A client of ``POST {base_url}/audio/speech``; one request per piece, streamed.
 
-    No times. `VoiceSettings.voice` replaces `voice` for a piece; the volume is applied here.
-    A listener that pauses stops the reading, and so the server, by back-pressure.
+    The answer is raw samples at `sample_rate`, or WAV of 16 bit, which says its own rate; anything
+    else, and an empty one, is `SpeechError`. No times. `VoiceSettings.voice` replaces `voice` for a
+    piece; the volume is applied here. A listener that pauses stops the reading, and so the server,
+    by back-pressure.
     """
 
     def __init__(
@@ -111,7 +135,7 @@ class OpenAITextToSpeech(TextToSpeech):
         )
         timeout = httpx.Timeout(CONNECT_TIMEOUT_S, read=self._read_timeout, pool=CONNECT_TIMEOUT_S)
         headers = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
-        self._client = httpx.AsyncClient(limits=limits, timeout=timeout, headers=headers)
+        self._client = httpx.AsyncClient(limits=limits, timeout=timeout, **plain(headers))
         Resampler(self._rate, SAMPLE_RATE).process(np.zeros(4096, dtype=np.int16))
 
     async def close(self) -> None:
@@ -150,11 +174,11 @@ class OpenAITextToSpeech(TextToSpeech):
             "response_format": "pcm",
             "speed": min(max(settings.speed, 0.5), 2.0),
         }
-        stream = _PcmStream(self._rate)
         try:
             async with client.stream("POST", self._url, json=body) as response:
                 if response.status_code != 200:
                     raise SpeechError(self.name, await _refusal(response))
+                stream = _PcmStream(self._rate, response.headers.get("content-type", ""))
                 async for data in response.aiter_bytes(_READ_BYTES):
                     samples = stream.feed(data)
                     if stream.bytes > MAX_PIECE_S * self._rate * 2:
@@ -166,6 +190,10 @@ class OpenAITextToSpeech(TextToSpeech):
             raise SpeechError(self.name, f"{self._url}: {reason}") from error
         except (httpx.InvalidURL, httpx.StreamError, RuntimeError) as error:
             raise SpeechError(self.name, f"the connection was closed: {error}") from error
+        except ValueError as error:
+            raise SpeechError(self.name, f"the server sent {error}") from error
+        if not stream.bytes:
+            raise SpeechError(self.name, "the server sent no sound")
         if len(last := stream.finish()):
             yield last
 

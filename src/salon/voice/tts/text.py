@@ -22,10 +22,10 @@ _ONE: Final = (
 )
 _EMOJI: Final = re.compile(f"{_ONE}(?:\u200d{_ONE})*|\ufe0f?\u20e3|\ufe0f")
 _EMOJI_AND_SPACE: Final = re.compile(
-    f"(\\s*)(?:{_EMOJI.pattern})((?:\\s*(?:{_EMOJI.pattern}))*)(\\s*)"
+    f"(?<!\\s)(\\s*)(?:{_EMOJI.pattern})((?:\\s*(?:{_EMOJI.pattern}))*)(\\s*)"
 )
-_SENTENCE_END: Final = re.compile(r"[.!?…]+[\"'”’)\]]*\s+|[。！？]+|\n+")
-_CLAUSE_END: Final = re.compile(r"[,;:–—]+\s+|[，；：、]+")
+_SENTENCE_END: Final = re.compile(r"(?<![.!?…])[.!?…]+[\"'”’)\]]*\s+|[。！？]+|\n+")
+_CLAUSE_END: Final = re.compile(r"(?<![,;:–—])[,;:–—]+\s+|[，；：、]+")
 _NATURAL: Final = (_SENTENCE_END, _CLAUSE_END)
 _SPACE: Final = re.compile(r"\s+")
 _SPOKEN_SIGNS: Final = frozenset("%&@#+=°$")

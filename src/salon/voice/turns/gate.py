@@ -29,6 +29,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
+from math import isnan
 
 from salon.base import ConfigurationError
 from salon.voice.pipeline.turn.base import TurnContext, TurnDecision, TurnEntry
@@ -71,7 +72,7 @@ class GateConfig:
             *("judge_limit_ms", "speech_hold_ms"),
         ):
             value = getattr(self, name)
-            if value < 0:
+            if not value >= 0:
                 raise ConfigurationError(f"{name} is {value}; it must be 0 or more")
 
 
@@ -263,11 +264,14 @@ class TurnGate:
         return self.tick(t_ms)
 
     def decision(self, id: int, decision: TurnDecision | None, t_ms: int) -> tuple[GateAction, ...]:
-        """What the detector said to `Judge`; None: it failed. An answer that is void is ignored."""
+        """What the detector said to `Judge`; None, or what makes no sense: it failed. An answer
+        that is void is ignored."""
         if id != self._id or self.state is not GateState.JUDGING:
             return ()
         took = t_ms - self._asked_ms
         slow = took > self.config.slow_ms
+        if not _makes_sense(decision):
+            decision = None
         if decision is None:
             self._decide(_Verdict(0.0, RouteReason.FAILED, None, took, slow))
             return self.tick(t_ms)
@@ -427,3 +431,15 @@ class TurnGate:
             audio_bytes=self._audio or None,
             audio_sample_rate=self._rate,
         )
+
+
+def _makes_sense(decision: object) -> bool:
+    """Whether a detector, which may be anybody's, gave a decision with numbers in it."""
+    if not isinstance(decision, TurnDecision):
+        return False
+    wait: object = decision.suggested_wait_ms
+    return _is_number(decision.confidence) and (wait is None or _is_number(wait))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isnan(value)

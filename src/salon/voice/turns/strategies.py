@@ -91,7 +91,7 @@ class Strategy:
         self._config = config
         self._kind = config.strategy
         self._late_ms = min(config.transcript_wait_ms, AWAIT_WORDS_MS) if streams else 0
-        self._classify = classify or self._by_words
+        self._classify = classify or _by_words(config.backchannels)
         self._limit_ms = max(config.min_speech_ms, config.transcript_wait_ms)
 
     def hear(self, speech: Speech, words: str, agent: AgentSide) -> None:
@@ -168,12 +168,17 @@ class Strategy:
             speech.decision, speech.judged = decision, speech.words
         return decision
 
-    def _by_words(self, words: str, speech_ms: int, final: bool) -> BackchannelDecision:
-        known = self._config.backchannels
+
+def _by_words(known: frozenset[str]) -> Classify:
+    """Backchannels are these words and no others."""
+
+    def classify(words: str, _speech_ms: int, final: bool) -> BackchannelDecision:
         if is_backchannel(words, known):
             return BackchannelDecision(is_backchannel=True)
         pending = not final and may_become_backchannel(words, known)
         return BackchannelDecision(is_backchannel=False, pending=pending)
+
+    return classify
 
 
 def false_start(speech: Speech, agent: AgentSide) -> FalseStart:

@@ -12,6 +12,7 @@ from salon.clients.odyssey.errors import InvalidReplyError, MissingFieldError
 from salon.clients.odyssey.fields import (
     mapping,
     number_or_none,
+    plain,
     rows,
     text,
     text_or_none,
@@ -102,3 +103,33 @@ def test_O88_optional_fields_of_the_wrong_kind_are_absent(
 def test_O88_an_answer_that_is_no_object() -> None:
     with pytest.raises(InvalidReplyError, match="a recording is not an object but list"):
         mapping([], "a recording")
+
+
+@dataclasses.dataclass
+class Declared:
+    name: str
+    size: int
+    note: str | None = None
+    length: float | None = None
+    tries: int = 3
+    parts: list[str] = dataclasses.field(default_factory=list)
+
+
+def test_O89_fields_are_read_as_they_are_declared() -> None:
+    whole_row = {"name": "a", "size": 1, "note": "b", "length": 2, "tries": 0, "parts": ["c"]}
+    assert plain(Declared, whole_row | {"unknown": 1}) == {
+        "name": "a",
+        "size": 1,
+        "note": "b",
+        "length": 2.0,
+        "tries": 0,
+    }
+    assert plain(Declared, {"name": "", "size": 0}) == {"name": "", "size": 0}
+    wrong = {"note": 5, "length": "2", "tries": True}
+    assert plain(Declared, {"name": "a", "size": 1} | wrong) == {"name": "a", "size": 1}
+    for name in ("name", "size"):
+        left = {key: value for key, value in whole_row.items() if key != name}
+        with pytest.raises(MissingFieldError, match=name):
+            plain(Declared, left)
+        with pytest.raises(InvalidReplyError, match=name):
+            plain(Declared, left | {name: None})

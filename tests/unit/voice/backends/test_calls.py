@@ -118,6 +118,58 @@ async def test_a_slow_source_counts_as_playing_until_interrupted() -> None:
     await backend.close()
 
 
+@pytest.mark.parametrize("how", ["interrupt", "disconnect"])
+@virtual_time
+async def test_a_sender_whose_source_gives_nothing_more_ends_with_what_it_sends(how: str) -> None:
+    backend = PaperBackend()
+    session, _ = await connected(backend)
+    left: list[str] = []
+
+    async def stuck() -> AsyncIterator[AudioChunk]:
+        try:
+            yield chunk(500, 100)
+            await asyncio.Event().wait()
+        finally:
+            left.append("stuck")
+
+    sending = asyncio.create_task(backend.send_audio(session, stuck()))
+    await asyncio.sleep(0.05)
+    if how == "interrupt":
+        backend.interrupt(session)
+    else:
+        await backend.disconnect(session)
+    async with asyncio.timeout(5):
+        await sending
+    assert left == ["stuck"]
+    await asyncio.sleep(0.1)  # the frame that fades out
+    assert not backend.is_playing(session)
+    await backend.close()
+
+
+@virtual_time
+async def test_the_cancellation_and_the_timeout_of_a_source_are_their_own() -> None:
+    backend = PaperBackend()
+    session, _ = await connected(backend)
+
+    async def late() -> AsyncIterator[AudioChunk]:
+        yield chunk(500, 100)
+        raise TimeoutError("the source")
+
+    async def stuck() -> AsyncIterator[AudioChunk]:
+        yield chunk(500, 100)
+        await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError, match="the source"):
+        await backend.send_audio(session, late())
+    sending = asyncio.create_task(backend.send_audio(session, stuck()))
+    await asyncio.sleep(0.05)
+    sending.cancel()
+    backend.interrupt(session)
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    await backend.close()
+
+
 @virtual_time
 async def test_long_sound_waits_for_room_and_the_end_of_the_session_frees_it() -> None:
     backend = PaperBackend()

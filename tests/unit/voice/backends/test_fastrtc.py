@@ -349,6 +349,7 @@ async def test_a_telephone_call_has_8_khz_and_takes_back_what_was_sent_ahead() -
     [
         "{",
         "[]",
+        "[" * 50_000,
         {"event": "media", "media": {"payload": "no base64!"}},
         {"event": "media", "media": {"payload": "A" * (MAX_PAYLOAD + 1)}},
         b"\0" * (MAX_PAYLOAD + 2),

@@ -54,7 +54,7 @@ async def test_without_auth_anybody_may_call(
     async with client(app) as http:
         reply = await http.post("/fastrtc/webrtc/offer", json=CANDIDATE)
         assert (reply.status_code, reply.json()) == (200, UNKNOWN)
-        for content in (b"{", b" " * (MAX_BODY + 1)):
+        for content in (b"{", b" " * (MAX_BODY + 1), b"[" * MAX_BODY):
             reply = await http.post("/fastrtc/webrtc/offer", content=content)
             assert reply.status_code == 400
             assert reply.json()["status"] == "failed"

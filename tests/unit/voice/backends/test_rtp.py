@@ -319,6 +319,15 @@ async def test_rtcp_of_strangers_and_broken_rtcp_change_nothing() -> None:
         {"payload_type": 96, "codec": "speex"},
         {"dtmf_payload_type": 0},
         {"rtcp_interval": 0},
+        {"dtmf_payload_type": 128},
+        {"formats": [PayloadFormat(200, "PCMA", 8000)]},
+        {"local_addr": ("127.0.0.1", 65_535)},
+        {"local_addr": ("127.0.0.1", 65_536), "rtcp": "mux"},
+        {"local_addr": ("127.0.0.1", -1)},
+        {"input_sample_rate": 0},
+        {"input_sample_rate": 192_001},
+        {"output_sample_rate": -1},
+        {"audio_queue_maxsize": 0},
     ],
 )
 def test_what_cannot_be_is_refused_at_once(settings: dict[str, Any]) -> None:
@@ -383,6 +392,34 @@ async def test_ports_may_come_from_an_allocator_and_go_back() -> None:
     await backend.close()
     with pytest.raises(LocalProtocolError):
         backend.statistics(session)
+
+
+async def test_a_port_without_a_next_one_for_reports_is_given_back() -> None:
+    ports = Ports(65_535)
+    backend = RTPVoiceBackend(port_allocator=ports)
+    with pytest.raises(UnavailableError):
+        await backend.connect("room", "ann", "voice")
+    assert ports.released == [65_535]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+        await asyncio.sleep(0)
+        again.bind(("127.0.0.1", 65_535))
+    await backend.close()
+
+
+async def test_a_session_that_ends_while_its_port_is_opened_leaves_no_socket() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    backend = RTPVoiceBackend(port_allocator=Ports(port), rtcp="off")
+    connecting = asyncio.create_task(backend.connect("room", "ann", "voice"))
+    while not backend.list_sessions("room"):
+        await asyncio.sleep(0)
+    await backend.close()
+    with pytest.raises(LocalProtocolError):
+        await connecting
+    await asyncio.sleep(0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+        again.bind(("127.0.0.1", port))
 
 
 async def test_before_anything_came_the_figures_are_zero() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -243,6 +245,15 @@ def test_without_the_library_the_extra_is_named(
         LocalMicSource()
 
 
+@pytest.fixture
+def signals_as_before() -> Iterator[None]:
+    """PortAudio may load JACK's library, which blocks SIGPIPE in the thread that loads it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@pytest.mark.usefixtures("signals_as_before")
 def test_the_real_library_has_what_is_used_of_it() -> None:
     pytest.importorskip("sounddevice", exc_type=ImportError)
     try:

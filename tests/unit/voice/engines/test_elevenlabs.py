@@ -206,6 +206,7 @@ def test_messages_are_read_and_errors_told() -> None:
     assert sound_in(message('{"isFinal": true, "audio": null}', KEY)) == b""
     for said, told in (
         ("<html>", "no JSON"),
+        ("[" * 200_000, "no JSON"),
         ("5", "no message"),
         (json.dumps({"message": f"bad {KEY}", "code": 1008}), r"says: bad \*\*\*"),
         (json.dumps({"detail": {"status": "quota_exceeded", "message": "Too much."}}), "quota"),
@@ -226,6 +227,7 @@ def test_refusals_say_what_and_hide_keys() -> None:
     assert "HTTP 502: Bad" in str(refusal(502, b"Bad\n gateway", KEY))
     assert "HTTP 422: [" in str(refusal(422, b'{"detail": [{"msg": "required"}]}', KEY))
     assert "HTTP 400: {" in str(refusal(400, b'{"other": 1}', KEY))
+    assert "HTTP 400: [" in str(refusal(400, b"[" * 200_000, KEY))
     assert "HTTP 400: 5" in str(refusal(400, b"5", KEY))
     assert "sk_abcdef012345" not in harmless("the key sk_abcdef012345 is wrong", KEY)
     assert len(harmless("a b " * 1_000, KEY)) == 300

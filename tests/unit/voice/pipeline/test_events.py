@@ -28,6 +28,7 @@ from salon.voice.pipeline.diarization.base import DiarizationResult
 from salon.voice.pipeline.dtmf.base import DTMFEvent
 from salon.voice.pipeline.engine import AudioPipeline
 from salon.voice.pipeline.vad.base import VADEvent, VADEventType
+from salon.voice.pipeline.vad.mock import MockVADProvider
 
 START = VADEvent(VADEventType.SPEECH_START, confidence=0.8)
 END = VADEvent(VADEventType.SPEECH_END, audio_bytes=b"\1\0\2\0", duration_ms=60.0)
@@ -113,6 +114,22 @@ def test_all_callbacks_of_a_kind_are_called_in_order() -> None:
     pipeline.on_processed_frame(lambda *_: told.append(2))
     pipeline.process_inbound(session(), frame())
     assert told == [1, 2]
+
+
+def test_V42_a_frame_that_comes_again_brings_no_notes_of_the_speech_it_was_part_of() -> None:
+    script = [VADEvent(VADEventType.SPEECH_START), None, VADEvent(VADEventType.SPEECH_END, b"\0\0")]
+    pipeline = AudioPipeline(AudioPipelineConfig(vad=MockVADProvider(script)))
+    noted: list[tuple[str, bool, bool]] = []
+    pipeline.on_processed_frame(
+        lambda who, one: noted.append(
+            (who.id, "vad" in one.metadata, "vad_is_speech" in one.metadata)
+        )
+    )
+    given = frame(1)
+    for _ in range(4):
+        pipeline.process_inbound(session("a"), given)
+    assert noted == [("a", True, True), ("a", False, True), ("a", True, False), ("a", False, False)]
+    assert given.metadata == {}
 
 
 # -- V128 -----------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.unit.voice.pipeline.logging_stages import (
+    RECORDING,
     Canceller,
     Converter,
     Denoiser,
@@ -20,6 +21,7 @@ from salon.base import ConfigurationError
 from salon.media.frame import AudioFormat
 from salon.voice.backends.base import VoiceCapability
 from salon.voice.pipeline.agc.base import AGCConfig
+from salon.voice.pipeline.agc.mock import MockAGCProvider
 from salon.voice.pipeline.config import AudioPipelineConfig
 from salon.voice.pipeline.contract import AudioPipelineContract
 from salon.voice.pipeline.engine import AudioPipeline
@@ -131,3 +133,25 @@ def test_V239_the_settings_reach_vad_and_agc() -> None:
     settings, gain = VADConfig(silence_threshold_ms=700), AGCConfig(max_gain_db=12.0)
     AudioPipeline(AudioPipelineConfig(vad=vad, vad_config=settings, agc=agc, agc_config=gain))
     assert (vad.given, agc.configured) == (settings, gain)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"vad_config": VADConfig(silence_threshold_ms=100)}, "vad_config without a vad"),
+        ({"agc_config": AGCConfig()}, "agc_config without an agc"),
+        (
+            {"agc_config": AGCConfig(), "agc": MockAGCProvider()},
+            "agc_config without an agc that takes one",
+        ),
+        ({"recording_config": RECORDING}, "recording_config without a recorder"),
+        ({"suppress_dtmf": True}, "suppress_dtmf without a dtmf detector"),
+    ],
+)
+def test_V214_settings_that_nothing_takes_are_told_of(
+    settings: dict[str, Any], told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        AudioPipeline(AudioPipelineConfig(**settings))
+    (record,) = caplog.records
+    assert told in record.getMessage()

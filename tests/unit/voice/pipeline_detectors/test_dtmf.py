@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+
 import numpy as np
 import pytest
 
@@ -175,6 +178,30 @@ def test_V51_rates_that_are_too_low_or_change_are_refused() -> None:
 
 def test_streams_of_one_rate_share_their_tables() -> None:
     assert tone_bank(16_000) is tone_bank(16_000)
+
+
+def test_threads_may_hear_keys_at_once() -> None:
+    bank = tone_bank(8_000)
+    wrong: list[str] = []
+
+    def listen(key: str) -> None:
+        sound = key_tone(key, 100, 8_000)[: bank.window].astype(np.float32)
+        for _ in range(3_000):
+            hit = bank.find(sound)
+            if hit is None or hit.digit != key:
+                wrong.append(key)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=listen, args=(key,)) for key in "15D0"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert wrong == []
 
 
 def test_V68_harmonics_and_third_tones_make_a_voice_of_it() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+
 import numpy as np
 import pytest
 
@@ -49,6 +52,29 @@ def words() -> Samples:
     one = speak("Good morning, how can I help you today?", "en", "espeak")
     two = speak("Yes.", "en-us+f3", "espeak")
     return np.concatenate([gap, one, gap, two, gap])
+
+
+def test_V42_streams_may_come_from_several_threads() -> None:
+    stage = SileroVADProvider(model=MODEL)
+    sound = words()
+    keys = ("a", "b", "c", "d")
+    expected = [stage.process(frame, "alone") for frame in frames(sound)]
+    found: dict[str, list[VADEvent | None]] = {}
+
+    def hear(key: str) -> None:
+        found[key] = [stage.process(frame, key) for frame in frames(sound)]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=hear, args=(key,)) for key in keys]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert [found[key] == expected for key in keys] == [True] * 4
 
 
 def test_V75_both_ways_of_running_it_tell_the_same() -> None:

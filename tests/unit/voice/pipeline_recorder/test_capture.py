@@ -141,6 +141,37 @@ def test_bot_sound_that_was_cut_before_it_played_is_not_there(stage: Stage) -> N
     assert share(sound[:, 1], 200) == pytest.approx(1.0, abs=0.03)
 
 
+def test_V58_nor_is_it_in_a_recording_of_the_bot_alone(stage: Stage) -> None:
+    handle = stage.start(mode=RecordingMode.OUTBOUND_ONLY)
+    frame = AudioFrame(np.full(RATE * 3, 200, dtype=np.int16).tobytes())
+    stage.recorder.tap_outbound(handle, frame)
+    stage.clock.advance(1.0)
+    stage.recorder.outbound_cut(handle)
+    stage.clock.advance(1.0)
+    stage.say(handle, 0.5, user=None, bot=100)
+    sound = read_wav(stage.recorder.stop(handle).urls[0])[0]
+    assert share(sound, 200) == pytest.approx(1.0, abs=0.03)
+    assert share(sound, 0) == pytest.approx(1.0, abs=0.03)
+    assert share(sound, 100) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_the_end_of_one_stretch_is_not_heard_in_the_next(stage: Stage, cut: bool) -> None:
+    handle = stage.start(**BOTH_APART)
+    stage.say(handle, 1.0)
+    loud = np.full(24_000, 8000, dtype=np.int16)
+    stage.recorder.tap_outbound(handle, AudioFrame.of(loud, 24_000))
+    stage.say(handle, 0.5 if cut else 3.0)
+    if cut:
+        stage.recorder.outbound_cut(handle)
+        stage.say(handle, 2.5)
+    stage.recorder.tap_outbound(handle, AudioFrame.of(loud // 100, 24_000))
+    stage.say(handle, 3.0)
+    sound = read_wav(stage.recorder.stop(handle).urls[0])[0][:, 1]
+    assert np.abs(sound[3 * RATE :]).max() < 200
+    assert not sound[-RATE:].any()
+
+
 def test_taps_may_run_on_several_threads(stage: Stage) -> None:
     handle = stage.start(**BOTH_APART)
     frames = [AudioFrame(np.full(FRAME, n % 7 + 1, dtype=np.int16).tobytes()) for n in range(500)]

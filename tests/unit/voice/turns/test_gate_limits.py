@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 
+from salon.base import ConfigurationError
 from salon.voice.pipeline.turn import TurnDecision
-from salon.voice.turns import GateConfig, Judge, Route, TurnGate, TurnIncomplete
+from salon.voice.turns import GateConfig, Judge, Route, RouteReason, TurnGate, TurnIncomplete
 
 
 @pytest.mark.parametrize(
@@ -34,3 +38,27 @@ def test_V241_unless_said_otherwise_ten_seconds_are_the_most() -> None:
     assert isinstance(judge, Judge)
     gate.decision(judge.id, TurnDecision(is_complete=False, suggested_wait_ms=60_000), 10)
     assert gate.due_ms == 10_000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        TurnDecision(is_complete=False, suggested_wait_ms=math.nan),
+        TurnDecision(is_complete=False, suggested_wait_ms="500"),  # type: ignore[arg-type]
+        TurnDecision(is_complete=False, confidence=math.nan),
+        TurnDecision(is_complete=True, confidence=None),  # type: ignore[arg-type]
+        True,
+    ],
+)
+def test_V241_an_answer_that_makes_no_sense_is_a_failure_and_holds_nothing(answer: Any) -> None:
+    gate = TurnGate()
+    (judge,) = gate.transcript("so", 0)
+    assert isinstance(judge, Judge)
+    (route,) = gate.decision(judge.id, answer, 10)
+    assert isinstance(route, Route)
+    assert (route.text, route.confidence, route.reason) == ("so", 0.0, RouteReason.FAILED)
+
+
+def test_V241_a_wait_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="incomplete_wait_ms"):
+        GateConfig(incomplete_wait_ms=math.nan)

@@ -53,7 +53,7 @@ class Hit:
 
 
 class ToneBank:
-    """The matrices for one sampling rate; shared by streams, not by threads."""
+    """The matrices for one sampling rate; never written to, shared by all streams and threads."""
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
@@ -70,7 +70,6 @@ class ToneBank:
         own_rate = rate / self._merge
         shape = 0.5 - 0.5 * np.cos(2 * pi * (np.arange(self.window) + 0.5) / self.window)
         self._shape: Floats = shape.astype(np.float32)
-        self._shaped: Floats = np.zeros(self.window, dtype=np.float32)
         times = np.arange(self.window) / own_rate
         self._tones = _waves(times, (*ROWS, *COLUMNS))
         self._details = {
@@ -94,8 +93,7 @@ class ToneBank:
 
     def find(self, sound: Floats) -> Hit | None:
         """The key in ``float32[window]``."""
-        shaped = self._shaped
-        np.multiply(sound, self._shape, out=shaped)
+        shaped: Floats = sound * self._shape
         energy = float(shaped.dot(shaped))
         if energy < self._quiet:
             return None

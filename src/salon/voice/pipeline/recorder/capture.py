@@ -103,6 +103,8 @@ class Capture:
             lane = self._inbound if inbound else self._outbound
             if lane is None:
                 return
+            if not inbound and lane.paused(now):
+                self._end_stretch(inbound)
             try:
                 samples = self._fitted(frame, inbound)
             except ValueError as error:  # a pair of rates that can't be converted
@@ -132,6 +134,9 @@ class Capture:
         with self._lock:
             if self._outbound is not None:
                 self._outbound.cut(self._clock.monotonic())
+                resampler = self._resamplers.get(False)
+                if resampler is not None:
+                    resampler.reset()
 
     def stop(self) -> None:
         """Hand out the rest and complete the files in the background; once."""
@@ -140,11 +145,8 @@ class Capture:
                 return
             self._closed = True
             now = self._clock.monotonic()
-            for inbound, resampler in self._resamplers.items():
-                lane = self._inbound if inbound else self._outbound
-                tail = resampler.flush()
-                if lane is not None and len(tail):
-                    lane.append(tail)
+            for inbound in self._resamplers:
+                self._end_stretch(inbound)
             for lane in self._lanes:
                 lane.settle(now)
             self._hand_out(max((lane.end for lane in self._lanes), default=0))
@@ -173,12 +175,27 @@ class Capture:
             self._resamplers[inbound] = resampler = Resampler(frame.sample_rate, self.rate)
         return resampler.process(samples)
 
+    def _end_stretch(self, inbound: bool) -> None:
+        """What the filter still holds goes where its sound ended, while that place is free."""
+        lane, resampler = (
+            self._inbound if inbound else self._outbound,
+            self._resamplers.get(inbound),
+        )
+        if lane is None or resampler is None:
+            return
+        tail = resampler.flush()
+        if len(tail) and lane.ends_with_sound:
+            lane.append(tail)
+
     def _horizon(self, now: float) -> int:
         """Up to where nothing can change any more."""
         assert self._line is not None
         unsettled = [lane.open_from(now) for lane in self._lanes]
-        late = self._line.at(now) - round(SLACK_S * self.rate)
+        here = self._line.at(now)
+        late = here - round(SLACK_S * self.rate)
         horizon = max(late, min(lane.end for lane in self._lanes))
+        if self._inbound is None:  # what is still to be played may be cut
+            horizon = min(horizon, here)
         if not self._always and not self._speaking and self._inbound is not None:
             # Speech that is reported later may begin there.
             heard = max(late, self._inbound.end)

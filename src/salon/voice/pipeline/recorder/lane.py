@@ -70,6 +70,7 @@ class Lane:
         self.pending = 0
         """Samples of sound that it holds."""
         self.empty = True
+        self._sound_end = 0
         self._pause_piece = 0
         self._pause_lag = 0
         self._pause_until: float | None = None
@@ -88,7 +89,7 @@ class Lane:
             self._open_window(instant)
         elif self._leads:
             self._follow_leader(lag, instant)
-        elif lag > PAUSE_S * self._line.rate:
+        elif self.paused(instant):
             self._skip(lag)
             self._open_window(instant)
         else:
@@ -96,6 +97,15 @@ class Lane:
         if self._due and self._pause_until is None:
             self._pay(samples, instant)
         self.append(samples)
+
+    def paused(self, instant: float) -> bool:
+        """Whether sound that arrives now begins a stretch of its own."""
+        return not self.empty and self._line.at(instant) - self.end > PAUSE_S * self._line.rate
+
+    @property
+    def ends_with_sound(self) -> bool:
+        """Whether the next sample goes right behind the last one of the sound."""
+        return self.end == self._sound_end
 
     def open_from(self, instant: float) -> int | None:
         """Where pieces begin that may still move; None if none may."""
@@ -111,6 +121,7 @@ class Lane:
         """Sound that belongs to the last piece, whenever it comes."""
         self._pieces.append((self.end, samples))
         self.end += len(samples)
+        self._sound_end = self.end
         self.pending += len(samples)
 
     def settle(self, instant: float) -> None:
@@ -161,6 +172,7 @@ class Lane:
             return
         kept = [(at, s[: here - at]) for at, s in self._pieces if at < here]
         self._pieces, self.end = kept, here
+        self._sound_end = min(self._sound_end, here)
         self.pending = sum(len(s) for _, s in kept)
         self._open_window(instant)
 
@@ -219,4 +231,5 @@ class Lane:
         first = self._pause_piece
         self._pieces[first:] = [(at + moved, s) for at, s in self._pieces[first:]]
         self.end += moved
+        self._sound_end += moved
         return moved

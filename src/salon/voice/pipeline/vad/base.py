@@ -50,7 +50,8 @@ class VADProvider(ABC):
 
     Frames of a stream come in order and keep one format until `reset`; `ValueError` for another
     format or one that the detector can't read. State is kept per stream; nothing of one stream
-    shows in another. Methods are called from one thread at a time and never block.
+    shows in another. A stream's methods are called from one thread at a time, those of different
+    streams from as many threads as the pipeline is driven from; they never block for long.
     """
 
     required_format: ClassVar[AudioFormat | None] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Final, Self
@@ -43,9 +44,10 @@ class SileroVADProvider(VADProvider):
     `silence_threshold_ms`; AUDIO_LEVEL `levels_per_second` times per second of sound (0 to 10).
 
     Frames of other rates, widths and of two channels are converted for the network; segments hold
-    the sound as it came. `VADConfig.extra` may have ``voice_threshold``, ``max_speech_duration_ms``
-    and ``levels_per_second``. `MissingExtraError` without the ``voice`` extra,
-    `ConfigurationError` for settings out of range.
+    the sound as it came. Streams may come from several threads, unless they share a `BatchedVad`.
+    `VADConfig.extra` may have ``voice_threshold``, ``max_speech_duration_ms`` and
+    ``levels_per_second``. `MissingExtraError` without the ``voice`` extra, `ConfigurationError`
+    for settings out of range.
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class SileroVADProvider(VADProvider):
         self._shared = batched is not None
         self._vad = batched
         self._streams: dict[str, _Stream] = {}
+        self._lock = threading.Lock()
+        """The streams share the network and its memory."""
         self._closed = False
 
     @property
@@ -143,17 +147,21 @@ class SileroVADProvider(VADProvider):
         return other
 
     def process(self, frame: AudioFrame, stream: str) -> VADEvent | None:
-        state = self._streams.get(stream)
-        if state is None:
-            if self._closed:
+        with self._lock:
+            state = self._streams.get(stream) or self._open(frame, stream)
+            if state is None:
                 return None
-            if self._vad is None:
-                self._vad = BatchedVad(self._model or SileroModel.load())
-            threshold = self._settings.voice_threshold
-            state = _Stream(self._vad, self._cuts, threshold, frame)
-            self._streams[stream] = state
-        state.push(frame, stream, None if self._shared else self._vad)
-        return state.cutter.take(state.heard)
+            state.push(frame, stream, None if self._shared else self._vad)
+            return state.cutter.take(state.heard)
+
+    def _open(self, frame: AudioFrame, stream: str) -> _Stream | None:
+        if self._closed:
+            return None
+        if self._vad is None:
+            self._vad = BatchedVad(self._model or SileroModel.load())
+        state = _Stream(self._vad, self._cuts, self._settings.voice_threshold, frame)
+        self._streams[stream] = state
+        return state
 
     def take(self, stream: str) -> VADEvent | None:
         """The next event of `stream` that is known already."""
@@ -166,9 +174,10 @@ class SileroVADProvider(VADProvider):
         return state is not None and state.cutter.speaking
 
     def reset(self, stream: str) -> None:
-        state = self._streams.pop(stream, None)
-        if state is not None:
-            state.windows.close()
+        with self._lock:
+            state = self._streams.pop(stream, None)
+            if state is not None:
+                state.windows.close()
 
     def close(self) -> None:
         self._closed = True
