@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener, TimedRotatingFileHandler
 from pathlib import Path
 from typing import Any, TextIO
+from weakref import ProxyTypes
 
 from salon.base import MASK, redact, redact_text
 from salon.base.files import private_folder
@@ -74,7 +75,11 @@ class JsonFormatter(logging.Formatter):
 
 def extra_of(record: logging.LogRecord) -> dict[str, Any]:
     """What the caller gave as ``extra``, secrets masked by their names."""
-    found = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+    found = {
+        key: value
+        for key, value in vars(record).items()
+        if key not in _STANDARD and not isinstance(value, ProxyTypes)  # they may be dead by now
+    }
     return redact(found) if found else {}
 
 

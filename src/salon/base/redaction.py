@@ -30,7 +30,7 @@ _USER_INFO = re.compile(
     r'(://)(?:[^\s/?#@:"<>\\]*:[^\s/?#"<>\\]*|(?=[^\d\s/?#@]*\d)[\w~.+=%-]{20,})@', re.ASCII
 )
 """Who logs in, in a URL: with a password, or a name that looks like a credential."""
-_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9._~+/=-]{6,}")
+_BEARER = re.compile(r"(?ai)\b(bearer|basic)\s+[a-z0-9._~+/=-]{6,}")
 _KEY = re.compile(r"\b([sprk]k-)[A-Za-z0-9_-]{12,}")
 """Keys of the shape that services of the OpenAI kind issue, standing alone."""
 
@@ -69,8 +69,11 @@ def redact_text(text: str) -> str:
     """Mask credentials inside free text: in URLs, in authorization headers, and bare keys."""
     if "://" in text:
         text = _USER_INFO.sub(rf"\1{MASK}@", text)
-    text = _QUERY_SECRET.sub(rf"\1{MASK}", text)
-    return _KEY.sub(rf"\1{MASK}", _BEARER.sub(rf"\1 {MASK}", text))
+    if "?" in text or "&" in text:
+        text = _QUERY_SECRET.sub(rf"\1{MASK}", text)
+    if any(word in text.lower() for word in ("bearer", "basic")):
+        text = _BEARER.sub(rf"\1 {MASK}", text)
+    return _KEY.sub(rf"\1{MASK}", text) if "k-" in text else text
 
 
 def _is_secret(key: str, item: Any) -> bool:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import queue
+import weakref
 from pathlib import Path
 from stat import S_IMODE
 from typing import Any
@@ -133,6 +134,19 @@ def test_noisy_libraries_are_quiet_unless_they_warn() -> None:
     logs = configure(level="error", stream=io.StringIO())
     assert logging.getLogger("httpx").level == logging.ERROR
     logs.close()
+
+
+def test_what_only_lived_for_a_moment_is_left_out() -> None:
+    """Libraries log themselves by weak references, which raise whatever is asked of them later."""
+
+    class Connection:
+        """Something that is gone."""
+
+    record = logging.makeLogRecord(
+        {"msg": "closed", "name": "n", "levelname": "INFO", "who": weakref.proxy(Connection())}
+    )
+    assert ConsoleFormatter(Redactor()).format(record).endswith("n: closed")
+    assert "who" not in json.loads(JsonFormatter(Redactor()).format(record))
 
 
 def test_records_without_extra_have_none() -> None:
