@@ -49,7 +49,7 @@ class House:
         self.granted: list[Utterance] = []
         self.tasks: list[asyncio.Task[None]] = []
 
-    def _empty(self) -> None:
+    def _empty(self, _floor: Floor) -> None:
         self.emptied += 1
 
     async def say(self, *names: str, play_id: str = "", answers: str | None = None) -> Utterance:

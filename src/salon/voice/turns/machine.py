@@ -112,6 +112,7 @@ class _Utterance(Speech):
     """Since the speech of the turn before, when that may have been cut too early."""
     voiced_ms: int = 0
     """Voiced windows only."""
+    surest: float = 0.0
 
 
 class TurnMachine:
@@ -140,6 +141,8 @@ class TurnMachine:
         self._finals = finals
         self._utterance: _Utterance | None = None
         self._hearing = False
+        self._probability = 0.0
+        """Of the newest voiced window."""
         self._voiced_end = 0
         """End of the last voiced window, counted or not."""
         self._soft: tuple[int, int] | None = None
@@ -197,6 +200,7 @@ class TurnMachine:
         self._elapse(t_ms - WINDOW_MS, out)
         if self._utterance is None and probability < config.threshold:
             return tuple(out)
+        self._probability = probability
         self._signal(Signal.VOICED, t_ms, out)
         utterance = self._utterance
         if utterance is not None and t_ms - utterance.onset_ms >= config.max_turn_ms:
@@ -383,6 +387,7 @@ class TurnMachine:
                 utterance.lasted_ms += dip
         utterance.voiced_ms += WINDOW_MS
         utterance.lasted_ms += WINDOW_MS
+        utterance.surest = max(utterance.surest, self._probability)
         self._voiced_end = t_ms
 
     def _maybe_interrupt(self, utterance: _Utterance, t_ms: int, out: list[Action]) -> None:

@@ -5,7 +5,8 @@ While the speech lasts (`Strategy.cuts`), the agent being audible and past its f
 
     strategy   cuts
     ---------  -----------------------------------------------------------------------------------
-    IMMEDIATE  at once: as soon as there is enough of it to be a turn (`min_turn_ms`)
+    IMMEDIATE  at once: as soon as there is enough of it to be a turn (`min_turn_ms`) and one window
+               of it is beyond doubt (`SURE`), or else when it has lasted `UNSURE_MS`
     CONFIRMED  after `min_speech_ms` of it
     SEMANTIC   with words that are no backchannel; when no words came, or only words that may still
                become one, after ``max(min_speech_ms, transcript_wait_ms)`` (V244). After what was
@@ -54,6 +55,12 @@ Classify = Callable[[str, int, bool], BackchannelDecision]
 speaking, whether the words are all there will be. Must answer at once."""
 
 
+SURE = 0.8
+"""What a detector says of some window of almost any word, and hardly of noise that sets in or ends,
+which it may take for faint speech for a moment."""
+UNSURE_MS = 200
+"""Speech that it is not sure of has to last this long to be no such moment."""
+
 AWAIT_WORDS_MS = 3000
 """How long undecided speech waits for its words after its end, at most."""
 
@@ -79,6 +86,8 @@ class Speech:
     decision: BackchannelDecision | None = None
     """What the classifier said of `judged`."""
     judged: str | None = None
+    surest: float = 1.0
+    """The probability of its most probable window; a detector that tells none is sure."""
 
 
 class Strategy:
@@ -104,7 +113,7 @@ class Strategy:
         """Whether the speech, which still lasts, cuts the agent now."""
         match self._kind:
             case InterruptionStrategy.IMMEDIATE:
-                return True
+                return speech.surest >= SURE or speech.lasted_ms >= UNSURE_MS
             case InterruptionStrategy.CONFIRMED:
                 return speech.lasted_ms >= self._config.min_speech_ms
             case InterruptionStrategy.SEMANTIC:

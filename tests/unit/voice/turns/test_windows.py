@@ -153,6 +153,25 @@ def over_agent(ask: Classifier, **config: Any) -> Windows:
     return call
 
 
+def cut_after(*probabilities: float) -> int | None:
+    """With which of these windows the agent is cut at once, if it is."""
+    call = Windows(strategy=InterruptionStrategy.IMMEDIATE)
+    call.agent(True)
+    call.hush(20)
+    for number, probability in enumerate(probabilities, 1):
+        if Interrupt in kinds(call.hear(probability, 1)):
+            return number
+    return None
+
+
+def test_V115_at_once_means_speech_beyond_doubt_or_of_some_length() -> None:
+    assert cut_after(0.5, 0.64, 0.59, 0.48, 0.36, 0.29, 0.22) is None, "noise that sets in"
+    assert cut_after(0.6, 0.9, 0.6, 0.6) == 3
+    assert cut_after(0.6, 0.6, 0.6, 0.8) == 4
+    assert cut_after(*[0.6] * 10) == 7
+    assert cut_after(0.95, 0.95) is None, "too short to be a turn"
+
+
 def test_V118_a_classifier_decides_instead_of_the_words() -> None:
     ask = Classifier(HUM)
     call = over_agent(ask)
