@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -65,9 +66,13 @@ class SoundLoader:
     policy: UrlPolicy = field(default_factory=UrlPolicy)
     cache: SoundCache | None = None
     """Keeps what was decoded: files until they change, URLs for good (G219)."""
+    _played: WeakValueDictionary[tuple[str, float], Samples] = field(
+        default_factory=WeakValueDictionary, repr=False, compare=False
+    )
+    """What somebody plays now, by path or URL and when it was changed: one copy for all."""
 
     async def load(self, url: str) -> Samples:
-        """The sound as ``int16[n]`` 16 kHz mono; raises `SoundError`."""
+        """The sound as ``int16[n]`` 16 kHz mono, not to be written to; raises `SoundError`."""
         try:
             return await (self._remote(url) if "://" in url else self._local(url))
         except (MissingExtraError, PolicyError) as error:
@@ -75,20 +80,32 @@ class SoundLoader:
 
     async def _remote(self, url: str) -> Samples:
         self.policy.check(url)
-        if self.cache is not None and (found := await self.cache.get(url)) is not None:
-            return found
+        if self.cache is not None:
+            if (shared := self._played.get((url, 0.0))) is not None:
+                return shared
+            if (found := await self.cache.get(url)) is not None:
+                return self._share(url, 0.0, found)
         data, content_type = await self._fetch(url)
-        return await self._decoded(url, data, _hint(urlsplit(url).path, content_type))
+        samples = await self._decoded(url, data, _hint(urlsplit(url).path, content_type))
+        return samples if self.cache is None else self._share(url, 0.0, samples)
 
     async def _local(self, name: str) -> Samples:
         path, changed = await asyncio.to_thread(self._find, name)
+        if (shared := self._played.get((str(path), changed))) is not None:
+            return shared
         # the path, not the name: what another server's roots hold under it is another sound
         if self.cache is not None:
             found = await self.cache.get(str(path), changed=changed)
             if found is not None:
-                return found
+                return self._share(str(path), changed, found)
         data = await asyncio.to_thread(_read, path)
-        return await self._decoded(str(path), data, _hint(path.name, ""))
+        samples = await self._decoded(str(path), data, _hint(path.name, ""))
+        return self._share(str(path), changed, samples)
+
+    def _share(self, name: str, changed: float, samples: Samples) -> Samples:
+        """For whoever plays the same while this is played."""
+        samples.setflags(write=False)
+        return self._played.setdefault((name, changed), samples)
 
     async def _decoded(self, url: str, data: bytes, hint: str | None) -> Samples:
         samples = await asyncio.to_thread(_decode, data, hint)

@@ -138,7 +138,12 @@ async def test_G219_a_file_is_decoded_once_until_it_changes(tmp_path: Path) -> N
     first = await loader.load("bell.wav")
     assert await cache.files.has(sound_key(str(path)))
     second = await loader.load("bell.wav")
-    assert np.array_equal(first, second)
+    assert second is first, "one copy for all who play it"
+    assert not first.flags.writeable
+    sound = first.copy()
+    del first, second
+    first = await loader.load("bell.wav")
+    assert np.array_equal(first, sound)
     assert (cache.files.hits, cache.files.misses) == (1, 1)
     write_wav(path, tone(200), 16_000)
     os.utime(path, (time.time() + 60, time.time() + 60))
