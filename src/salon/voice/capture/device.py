@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from salon.base import MissingExtraError, UnavailableError
@@ -28,12 +31,26 @@ class DeviceModule(Protocol):
 def sound_device() -> DeviceModule:
     """The library. `MissingExtraError` if it, or PortAudio, is not installed."""
     try:
-        module: DeviceModule = importlib.import_module("sounddevice")
+        with _signals_kept():
+            module: DeviceModule = importlib.import_module("sounddevice")
     except ImportError as error:
         raise MissingExtraError("local", f"the sound card ({error.name})") from None
     except OSError as error:  # it is there, but PortAudio is not
         raise MissingExtraError("local", f"the sound card ({error})") from None
     return module
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """PortAudio may load JACK's library, which blocks SIGPIPE in the thread that loads it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def opened(make: Any, what: str, **settings: Any) -> DeviceStream:
