@@ -71,7 +71,8 @@ def redact_text(text: str) -> str:
         text = _USER_INFO.sub(rf"\1{MASK}@", text)
     if "?" in text or "&" in text:
         text = _QUERY_SECRET.sub(rf"\1{MASK}", text)
-    if any(word in text.lower() for word in ("bearer", "basic")):
+    lower = text.lower()
+    if "bearer" in lower or "basic" in lower:
         text = _BEARER.sub(rf"\1 {MASK}", text)
     return _KEY.sub(rf"\1{MASK}", text) if "k-" in text else text
 

@@ -17,6 +17,7 @@ from salon.gateway.sound_cache import SoundCache
 from salon.media import SAMPLE_RATE, MediaError, Samples, read_wav
 from salon.media.resample import Resampler
 from salon.transport.addresses import resolve_checked
+from salon.voice.plain_http import PLAIN, is_packed
 
 if TYPE_CHECKING:
     import httpx
@@ -26,8 +27,6 @@ MAX_SECONDS = 1800
 _TOO_LONG = f"longer than {MAX_SECONDS} s"
 FETCH_TIMEOUT_S = 15.0
 MAX_REDIRECTS = 3
-_PLAIN = {"Accept-Encoding": "identity"}
-"""What was compressed for the way could fill the memory before its size is known."""
 _FORMATS = {
     "audio/mpeg": "mp3",
     "audio/mp3": "mp3",
@@ -159,21 +158,20 @@ class SoundLoader:
 def _pinned(url: str, address: str | None) -> dict[str, Any]:
     """The request for `url` at `address`, still under the name of its host."""
     if address is None:
-        return {"url": url, "headers": _PLAIN}
+        return {"url": url, "headers": PLAIN}
     parts = urlsplit(url)
     host = f"[{address}]" if ":" in address else address
     target = host if parts.port is None else f"{host}:{parts.port}"
     return {
         "url": parts._replace(netloc=target).geturl(),
-        "headers": {"Host": parts.netloc, **_PLAIN},
+        "headers": {"Host": parts.netloc, **PLAIN},
         "extensions": {"sni_hostname": parts.hostname},
     }
 
 
 async def _bounded(response: httpx.Response) -> bytes:
     """The body as it came; `SoundError` if it is compressed for the way or too large."""
-    encoding = response.headers.get("content-encoding", "").strip().lower()
-    if encoding not in ("", "identity"):
+    if is_packed(response):
         raise SoundError("the server sent it compressed")
     data = bytearray()
     async for part in response.aiter_bytes():
